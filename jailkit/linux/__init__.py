@@ -1,0 +1,1 @@
+"""The kernel, by its own names. The only package that touches ctypes."""

@@ -1,0 +1,198 @@
+"""System calls that Python lacks, in kernel spelling; a failure is an OSError of operation and object."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import Any, Final
+
+# linux/capability.h
+_LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+
+# linux/fcntl.h
+AT_FDCWD: Final = -100
+
+# linux/fs.h
+RENAME_EXCHANGE: Final = 1 << 1
+RENAME_NOREPLACE: Final = 1 << 0
+
+# linux/keyctl.h
+KEYCTL_JOIN_SESSION_KEYRING: Final = 1
+
+# linux/mount.h
+MS_PRIVATE: Final = 1 << 18
+MS_REC: Final = 1 << 14
+
+# linux/openat2.h
+RESOLVE_BENEATH: Final = 0x08
+RESOLVE_IN_ROOT: Final = 0x10
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+
+# linux/prctl.h
+PR_CAPBSET_DROP: Final = 24
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+PR_CAP_AMBIENT_RAISE: Final = 2
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_KEEPCAPS: Final = 8
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_PDEATHSIG: Final = 1
+
+# linux/sched.h
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUSER: Final = 0x10000000
+
+# signal.h of glibc and musl: a sigset_t has 1024 bits.
+ALL_SIGNALS: Final = b"\xff" * 128
+NO_SIGNALS: Final = bytes(128)
+_SIG_SETMASK: Final = 2
+
+# Numbers of calls that no libc of today wraps; from 424 on they are the same on every architecture of ours.
+_SYS_CLOSE_RANGE: Final = 436
+_SYS_OPENAT2: Final = 437
+
+# Older ones differ by architecture: the kernel's syscall tables, by the machine of uname(2).
+_SYS_KEYCTL: Final = {
+    "x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311,
+    "i686": 288,
+}.get(os.uname().machine)  # fmt: skip
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how` of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _CapHeader(ctypes.Structure):
+    """`struct __user_cap_header_struct` of capget(2)."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    """`struct __user_cap_data_struct` of capget(2); version 3 takes two, the low 32 bits first."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ulong = ctypes.c_ulong
+
+
+def _bind(name: str, *argtypes: Any) -> Any:  # noqa: ANN401 - ctypes has no public name for these types
+    function = _libc[name]
+    function.argtypes = argtypes
+    return function
+
+
+_syscall = _libc["syscall"]  # variadic: every caller below gives each argument its C type
+_syscall.restype = ctypes.c_long
+_renameat2 = _bind("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_mount = _bind("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_unshare = _bind("unshare", ctypes.c_int)
+_prctl = _bind("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
+_pthread_sigmask = _bind("pthread_sigmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
+_signal = _bind("signal", ctypes.c_int, ctypes.c_void_p)
+_signal.restype = ctypes.c_void_p
+_capget = _bind("capget", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
+_capset = _bind("capset", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
+
+
+def _check(result: int, operation: str, thing: object = None) -> int:
+    """Turn the -1 of a failed call into an OSError with the call's name and object."""
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{operation}: {os.strerror(number)}", thing)
+    return result
+
+
+def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    """Open `path` below `dir_fd` by the rules of `resolve`; the descriptor is close-on-exec (openat2(2))."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    result = _syscall(
+        ctypes.c_long(_SYS_OPENAT2),
+        ctypes.c_int(dir_fd),
+        os.fsencode(path),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    return _check(result, "openat2", path)
+
+
+def renameat2(src_dir_fd: int, src: str, dst_dir_fd: int, dst: str, flags: int) -> None:
+    """Rename with RENAME_NOREPLACE or RENAME_EXCHANGE (renameat2(2))."""
+    _check(_renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), flags), "renameat2", dst)
+
+
+def close_range(first: int, last: int) -> None:
+    """Close every descriptor from `first` to `last`, both included (close_range(2), Linux 5.9)."""
+    result = _syscall(ctypes.c_long(_SYS_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_int(0))
+    _check(result, "close_range", f"{first}-{last}")
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    """Set or ask an attribute of the calling thread (prctl(2))."""
+    return _check(_prctl(option, arg2, arg3, 0, 0), "prctl")
+
+
+def join_session_keyring() -> None:
+    """Give the calling thread a new session keyring with nothing in it (keyctl_join_session_keyring(3)).
+
+    Raises:
+        OSError: ENOSYS where the kernel has no keys, or the number of the call is not known here.
+    """
+    if _SYS_KEYCTL is None:
+        raise OSError(errno.ENOSYS, "keyctl: not known on this architecture")
+    result = _syscall(ctypes.c_long(_SYS_KEYCTL), ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))
+    _check(result, "keyctl")
+
+
+def set_signal_mask(mask: bytes) -> bytes:
+    """Set the signal mask of this thread, a `sigset_t`, and give the one before (pthread_sigmask(3)).
+
+    Unlike the function of the `signal` module this runs no handlers of Python.
+    """
+    before = ctypes.create_string_buffer(len(NO_SIGNALS))
+    _pthread_sigmask(_SIG_SETMASK, mask, before)  # Fails for a wrong first argument only.
+    return before.raw
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default disposition; those that cannot be changed stay (signal(2))."""
+    _signal(number, None)
+
+
+def capget() -> tuple[int, int, int]:
+    """Give the calling thread's effective, permitted and inheritable sets as bit masks (capget(2))."""
+    data = (_CapData * 2)()
+    _check(_capget(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capget")
+    low, high = data
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the calling thread's three capability sets from bit masks (capset(2))."""
+    sets = (effective, permitted, inheritable)
+    data = (_CapData * 2)(_CapData(*(s & 0xFFFFFFFF for s in sets)), _CapData(*(s >> 32 for s in sets)))
+    _check(_capset(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capset")
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that the CLONE_NEW* `flags` name, and enter new ones (unshare(2))."""
+    _check(_unshare(flags), "unshare", f"flags {flags:#x}")
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    """Mount, or change how a mount propagates (mount(2)); `kind` is the type of file system."""
+    _check(_mount(os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, None), "mount", target)

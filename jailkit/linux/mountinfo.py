@@ -1,0 +1,34 @@
+"""What is mounted where, as the kernel tells this process."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+_MOUNT_POINT: Final = 4  # proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, ...
+_ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
+
+
+def mounts_below(path: str) -> list[str]:
+    """Give the mount points at or below `path`, in the order of mounting, links in `path` resolved.
+
+    A bind mount may share its st_dev with the directory around it, so that only mountinfo can tell.
+
+    Raises:
+        OSError: /proc is not mounted.
+    """
+    with open("/proc/self/mountinfo", "rb") as lines:
+        return select_mounts(lines.read(), os.path.realpath(path))
+
+
+def select_mounts(table: bytes, path: str) -> list[str]:
+    """Give the mount points of a mountinfo `table` that are the absolute `path` or lie below it."""
+    root = path.rstrip("/")
+    points = (_decode(line.split(b" ")[_MOUNT_POINT]) for line in table.splitlines())
+    return [point for point in points if point == (root or "/") or point.startswith(f"{root}/")]
+
+
+def _decode(field: bytes) -> str:
+    """Undo the octal escapes that mountinfo writes for space, tab, newline and backslash."""
+    return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field))
