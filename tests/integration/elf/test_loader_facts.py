@@ -1,0 +1,68 @@
+"""What is read out of a loader's binary, against what the loader says when it is asked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jailkit.elf import Loader, read_elf
+from jailkit.elf.cpu import read_cpu
+from jailkit.elf.platform import Glibc, read_platform
+
+LOADERS = [
+    str(path)
+    for folder in ("/lib64", "/lib", "/libx32")
+    for path in Path(folder).glob("ld-linux*.so.*")
+]  # fmt: skip
+
+
+def diagnostics(loader: str) -> dict[str, str]:
+    """Ask a loader of this machine; older ones cannot say, and those of another ABI may not run here."""
+    try:
+        done = subprocess.run(
+            [loader, "--list-diagnostics"], env={}, capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError as error:
+        pytest.skip(f"{loader} cannot be run: {error.strerror}")
+    if done.returncode:
+        pytest.skip(f"{loader} does not know --list-diagnostics")
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {key: value.strip('"') for key, _, value in pairs}
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_same_as_the_loader_s_diagnostics(loader: str) -> None:
+    said = diagnostics(loader)
+    facts = read_platform(read_elf(loader), Path(loader).read_bytes(), read_cpu())
+    assert isinstance(facts, Glibc)
+    directories = [said[key] for key in sorted(said) if re.fullmatch(r"path\.system_dirs\[0x\w\]", key)]
+    assert list(facts.system_dirs) == directories
+    assert (facts.lib, facts.platform) == (said["dl_dst_lib"], said["dl_platform"])
+    assert list(facts.levels) == [level for level in said["dl_hwcaps_subdirs"].split(":") if level]
+    mask = int(said["dl_hwcaps_subdirs_active"], 16)
+    assert facts.active == {level for place, level in enumerate(facts.levels) if mask >> place & 1}
+    assert facts.cache_file == f"{said['path.sysconfdir']}/ld.so.cache"
+    assert bool(facts.legacy) == ("dl_hwcap_important" in said)
+
+
+@pytest.mark.needs("gcc")
+def test_imports_of_a_program_are_what_binutils_say() -> None:
+    """Against nm(1), which comes with gcc and reads section headers that a loader never looks at."""
+    elf = read_elf(sys.executable)
+    done = subprocess.run(
+        ["nm", "--dynamic", "--undefined-only", elf.path], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert elf.imports == {line.split()[-1].partition("@")[0] for line in done.stdout.splitlines()}
+    assert "dlopen" in elf.imports
+
+
+def test_imports_of_everything_on_the_way() -> None:
+    loader = Loader()
+    for library in loader.closure(sys.executable).libraries:
+        elf = loader.elf(library.path)
+        assert elf.path == library.real
+        assert all(name.isprintable() and name for name in elf.imports)
