@@ -1,0 +1,1 @@
+"""Plans: what will be done, as data."""

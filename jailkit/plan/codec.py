@@ -1,0 +1,109 @@
+"""Plain data for JSON and back, with the standard library only: entering a jail must not pay for pydantic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from functools import cache
+from types import NoneType
+from typing import Any
+
+from jailkit.plan.settings import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+
+# The annotations of what JSON holds as it is; modules postpone their evaluation, so they are text here.
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
+    "str | None": (str, NoneType), "int | None": (int, NoneType), "float | None": (int, float, NoneType),
+    "bool | None": (bool, NoneType),
+}  # fmt: skip
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError, TypeError: the text is none.
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(data, dict):
+        raise TypeError(f"expected an object, found {type(data).__name__}")
+    return data
+
+
+def checked(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` if its texts, numbers and booleans are what the fields of the dataclass `kind` say.
+
+    Raises:
+        TypeError: one is not, or `data` is no dictionary.
+    """
+    if not isinstance(data, dict):
+        raise TypeError(f"expected an object, found {type(data).__name__}")
+    types = _plain_fields(kind)
+    for name, value in data.items():
+        if name in types and not isinstance(value, types[name]):
+            raise TypeError(f"{name} cannot be {str(value)[:80]!r}")
+    return data
+
+
+@cache
+def _plain_fields(kind: type) -> dict[str, tuple[type, ...]]:
+    return {field.name: _PLAIN[field.type] for field in fields(kind) if field.type in _PLAIN}
+
+
+def _texts(data: object) -> tuple[str, ...]:
+    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
+        raise TypeError(f"expected a list of texts, found {str(data)[:80]!r}")
+    return tuple(data)
+
+
+def runtime_to_data(runtime: Runtime) -> dict[str, Any]:
+    """Turn a runtime into dictionaries and lists."""
+    return asdict(runtime)
+
+
+def runtime_from_data(data: dict[str, Any]) -> Runtime:
+    """Turn `runtime_to_data`'s result back.
+
+    Raises:
+        KeyError, TypeError, ValueError: the data does not have that shape.
+    """
+    checked(Runtime, data)
+    return Runtime(
+        user=data["user"],
+        accounts=tuple(_account(account) for account in data["accounts"]),
+        environment=tuple((name, value) for name, value in map(_texts, data["environment"])),
+        workdir=data["workdir"],
+        command=_texts(data["command"]),
+        limits=_limits(data["limits"]),
+        isolation=_isolation(data["isolation"]),
+        mounts=tuple(Mount(**checked(Mount, mount)) for mount in data["mounts"]),
+        smoke=tuple(_smoke(smoke) for smoke in data["smoke"]),
+    )
+
+
+def _account(data: dict[str, Any]) -> Account:
+    groups = tuple(int(group) for group in data["groups"])
+    return Account(**{**checked(Account, data), "groups": groups})
+
+
+def _limits(data: dict[str, Any]) -> Limits:
+    io = tuple(IoLimit(**checked(IoLimit, limit)) for limit in data["io"])
+    return Limits(**{**checked(Limits, data), "io": io})
+
+
+def _isolation(data: dict[str, Any]) -> Isolation:
+    namespaces = data["namespaces"]
+    return Isolation(
+        **{
+            **checked(Isolation, data),
+            "namespaces": None if namespaces is None else _texts(namespaces),
+            "capabilities": _texts(data["capabilities"]),
+        }
+    )
+
+
+def _smoke(data: dict[str, Any]) -> Smoke:
+    return Smoke(**{**checked(Smoke, data), "command": _texts(data["command"])})

@@ -1,0 +1,103 @@
+"""The half of a plan that is used each time a jail is entered, as plain data.
+
+A module of its own, with the standard library only: making the classes of the other half would cost every
+`jailkit exec` some milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as the jail's own passwd and group show it."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimit:
+    """Bytes and operations a second on the device that holds `path`; None is unlimited."""
+
+    path: str
+    read_bps: int | None = None
+    write_bps: int | None = None
+    read_iops: int | None = None
+    write_iops: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that the profile sets; None leaves a resource as the caller has it. Bytes, CPUs, seconds, counts."""
+
+    memory: int | None = None
+    swap: int | None = None
+    cpus: float | None = None
+    cpuset: str | None = None
+    pids: int | None = None
+    io: tuple[IoLimit, ...] = ()
+    open_files: int | None = None
+    file_size: int | None = None
+    wall_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of the profile, made at start by the levels that own a mount namespace. `size` is in bytes."""
+
+    type: Literal["bind", "tmpfs"]
+    target: str
+    source: str | None = None
+    read_only: bool = False
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What the profile asks for beyond its level; None takes what the level gives."""
+
+    namespaces: tuple[str, ...] | None = None
+    capabilities: tuple[str, ...] = ()
+    no_new_privileges: bool | None = None
+    seccomp: str | None = None
+    network: Literal["none", "host", "bridge"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """A command that proves the jail works, and what it must answer.
+
+    `stdout_equals` is compared whole, `stdout_contains` as a substring, `stdout_matches` by re.search;
+    each None asks nothing.
+    """
+
+    command: tuple[str, ...]
+    exit_code: int = 0
+    stdin: str = ""
+    stdout_equals: str | None = None
+    stdout_contains: str | None = None
+    stdout_matches: str | None = None
+    user: str | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """All that entering a jail needs."""
+
+    user: str
+    accounts: tuple[Account, ...]
+    environment: tuple[tuple[str, str], ...]
+    workdir: str
+    command: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    isolation: Isolation = field(default_factory=Isolation)
+    mounts: tuple[Mount, ...] = ()
+    smoke: tuple[Smoke, ...] = ()
