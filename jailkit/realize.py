@@ -1,0 +1,326 @@
+"""Realizing a plan: file operations become a tree below a root, and a record of each path that was made."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import stat
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from posixpath import basename, dirname
+from typing import NamedTuple
+
+from jailkit.errors import RealizeError
+from jailkit.linux.copy import copy_and_hash, sha256
+from jailkit.linux.paths import Tree
+from jailkit.linux.worker import Worker
+from jailkit.manifest import Record
+from jailkit.plan.hidden import BASE, HIDDEN, LD_SO_CACHE
+from jailkit.plan.model import Copy, Device, Directory, Entry, Plan, Symlink, Text
+
+Progress = Callable[[Record], None]  # told of each path that was made
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LDCONFIG_MEMORY = 1 << 30  # bytes
+_LDCONFIG_SECONDS = 60  # of CPU
+_CAPABILITY = "security.capability"  # capabilities(7)
+_LARGE = 1 << 16  # bytes from which on a file's copying and hashing outweighs handing it to another thread
+
+
+def realize(plan: Plan, root: str, progress: Progress = lambda _: None) -> list[Record]:
+    """Apply a plan's entries to the new directory `root`.
+
+    Raises:
+        RealizeError: an operation failed; what was made so far stays for the caller to delete.
+    """
+    _make_root(root)
+    with Tree(root) as tree:
+        records = []
+        for record in _written(plan, root, tree):
+            records.append(record)
+            progress(record)
+        return records
+
+
+def _written(plan: Plan, root: str, tree: Tree) -> Iterator[Record]:
+    """Make one path after the other; records of large files come when their copies are done."""
+    yield Record("/", "directory", 0o755, 0, 0, BASE)
+    writer = _Writer(tree, dict(plan.owners))
+    try:
+        for entry in plan.entries:
+            record = writer.write(entry)
+            if record is not None:
+                yield record
+            yield from writer.worker.results(wait=False)
+        yield from writer.worker.results(wait=True)
+    finally:
+        writer.close()
+    cache = _write_loader_cache(root, tree)
+    if cache is not None:
+        yield cache
+
+
+def _make_root(root: str) -> None:
+    """Make the jail's / as the manifest says it is: whatever the umask, and the group that a parent hands down."""
+    try:
+        os.mkdir(root, 0o755)
+        os.chown(root, 0, 0)
+        os.chmod(root, 0o755)  # noqa: S103 - it is everybody's to enter
+        _drop_acl(root)
+    except OSError as error:
+        raise RealizeError.because(f"cannot make {root}", error) from error
+
+
+def _drop_acl(root: str) -> None:
+    """Take away a default ACL that the parent directory handed down; everything below would inherit it (acl(5))."""
+    for name in ("system.posix_acl_default", "system.posix_acl_access"):
+        try:
+            os.removexattr(root, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+
+
+def _failed(entry: Entry, error: OSError) -> RealizeError:
+    what = entry.source if isinstance(entry, Copy) else entry.path
+    return RealizeError.because(f"cannot {_VERBS[type(entry)]} {what}", error)
+
+
+_VERBS: Mapping[type[Entry], str] = {
+    Copy: "copy",
+    Directory: "make directory",
+    Symlink: "make link",
+    Device: "make device",
+    Text: "write",
+}
+
+
+class _Writer:
+    """Writes entries that come sorted, parents first; keeps the directories above the current one open."""
+
+    def __init__(self, tree: Tree, owners: Mapping[str, str]) -> None:
+        self.tree = tree
+        self.owners = owners
+        self.open: list[tuple[str, int]] = []
+        self.worker: Worker[Record] = Worker()
+
+    def write(self, entry: Entry) -> Record | None:
+        """Make one path; None for a large file, which the worker fills.
+
+        Raises:
+            RealizeError: it could not be made.
+        """
+        try:
+            return self._write(entry, self._parent(entry.path), basename(entry.path))
+        except OSError as error:
+            raise _failed(entry, error) from error
+
+    def _write(self, entry: Entry, parent: int, name: str) -> Record | None:
+        match entry:
+            case Directory():
+                return _write_directory(entry, parent, name)
+            case Copy():
+                return self._write_copy(entry, parent, name)
+            case Text():
+                return _write_text(entry, parent, name)
+            case Symlink():
+                os.symlink(entry.target, name, dir_fd=parent)
+                return Record(entry.path, "symlink", 0o777, 0, 0, entry.reason, target=entry.target)
+            case Device():
+                return _write_device(entry, parent, name)
+
+    def _write_copy(self, entry: Copy, parent: int, name: str) -> Record | None:
+        copying = _open_copy(entry, parent, name, self.owners.get(entry.source))
+        if copying.before.st_size >= _LARGE and self.worker.take(copying.run):
+            return None
+        return copying.run()
+
+    def _parent(self, path: str) -> int:
+        folder = dirname(path)
+        self.leave(folder)
+        if not self.open or self.open[-1][0] != folder:
+            self.open.append((folder, self.tree.open(folder, os.O_PATH | os.O_DIRECTORY)))
+        return self.open[-1][1]
+
+    def leave(self, folder: str) -> None:
+        """Close the open directories that are not `folder` or above it."""
+        while self.open and not (folder.rstrip("/") + "/").startswith(self.open[-1][0].rstrip("/") + "/"):
+            os.close(self.open.pop()[1])
+
+    def close(self) -> None:
+        """Close all of them, and dismiss the worker."""
+        self.worker.close()
+        while self.open:
+            os.close(self.open.pop()[1])
+
+
+def _write_directory(entry: Directory, parent: int, name: str) -> Record:
+    os.mkdir(name, 0o700, dir_fd=parent)
+    _own(entry, parent, name)
+    return Record(entry.path, "directory", entry.mode, entry.uid, entry.gid, entry.reason)
+
+
+def _write_device(entry: Device, parent: int, name: str) -> Record:
+    os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
+    _own(entry, parent, name)
+    number = (entry.major, entry.minor)
+    return Record(entry.path, "device", entry.mode, entry.uid, entry.gid, entry.reason, device=number)
+
+
+def _own(entry: Directory | Device, parent: int, name: str) -> None:
+    """Set owner, then mode: chown(2) may clear mode bits, and the umask does not count for chmod(2)."""
+    os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+    os.chmod(name, entry.mode, dir_fd=parent)
+
+
+def _write_text(entry: Text, parent: int, name: str) -> Record:
+    descriptor = os.open(name, _NEW, 0o600, dir_fd=parent)
+    with open(descriptor, "wb") as file:
+        content = entry.content.encode()
+        file.write(content)
+        file.flush()
+        os.fchown(descriptor, entry.uid, entry.gid)
+        os.fchmod(descriptor, entry.mode)
+        digest = sha256(descriptor)
+    return Record(entry.path, "file", entry.mode, entry.uid, entry.gid, entry.reason, size=len(content), sha256=digest)
+
+
+class _Copying(NamedTuple):
+    """A copy that is open at both ends. `before` is what fstat(2) said of the source."""
+
+    entry: Copy
+    source: int
+    copy: int
+    before: os.stat_result
+    package: str | None
+
+    def run(self) -> Record:
+        """Fill the copy, and close both.
+
+        Raises:
+            RealizeError: it could not be filled.
+        """
+        try:
+            return _fill_copy(*self)
+        except OSError as error:
+            raise _failed(self.entry, error) from error
+        finally:
+            os.close(self.copy)
+            os.close(self.source)
+
+
+def _open_copy(entry: Copy, parent: int, name: str, package: str | None) -> _Copying:
+    source = os.open(entry.source, _SOURCE)
+    try:
+        copy = os.open(name, _NEW, 0o600, dir_fd=parent)
+    except OSError:
+        os.close(source)
+        raise
+    return _Copying(entry, source, copy, os.fstat(source), package)
+
+
+def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, package: str | None) -> Record:
+    if not stat.S_ISREG(before.st_mode):
+        raise OSError(errno.ESTALE, "it is no longer a regular file")
+    # What is hashed is the copy: the manifest tells what is there, not what should be.
+    digest = copy_and_hash(source, copy, before.st_size)
+    after = os.fstat(source)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.ESTALE, "it changed while it was copied")
+    os.fchown(copy, entry.uid, entry.gid)
+    if entry.keep_privileges:
+        _copy_capability(source, copy)
+    os.fchmod(copy, entry.mode)
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return Record(
+        entry.path,
+        "file",
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.reason,
+        size=os.fstat(copy).st_size,
+        sha256=digest,
+        source=entry.source,
+        source_size=before.st_size,
+        source_mtime_ns=before.st_mtime_ns,
+        package=package,
+        privileged=entry.keep_privileges,
+    )
+
+
+def _copy_capability(source: int, copy: int) -> None:
+    try:
+        os.setxattr(copy, _CAPABILITY, os.getxattr(source, _CAPABILITY))
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+
+
+def find_ldconfig() -> str | None:
+    """Give the path of the host's ldconfig(8), which a caller's PATH need not hold; None when there is none."""
+    return next((path for path in ("/sbin/ldconfig", "/usr/sbin/ldconfig") if os.access(path, os.X_OK)), None)
+
+
+def _write_loader_cache(root: str, tree: Tree) -> Record | None:
+    """Let the host's ldconfig(8) write the cache inside the tree; it reads the libraries and runs none of them.
+
+    Raises:
+        RealizeError: ldconfig failed.
+    """
+    ldconfig = find_ldconfig()
+    if ldconfig is None or os.geteuid() != 0:
+        return None
+    _run_ldconfig([ldconfig, "-X", "-i", "-r", root])
+    try:
+        _remove_auxiliary_cache(tree)
+        descriptor = tree.open(LD_SO_CACHE, os.O_RDWR)
+    except OSError as error:
+        raise RealizeError.because("cannot write the jail's loader cache", error) from error
+    try:
+        os.fchmod(descriptor, 0o644)
+        size = os.fstat(descriptor).st_size
+        return Record(LD_SO_CACHE, "file", 0o644, 0, 0, HIDDEN, size=size, sha256=sha256(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _run_ldconfig(command: list[str]) -> None:
+    """Run it within bounds: a profile may write an ld.so.conf that includes /dev/zero, or /dev/tty.
+
+    Raises:
+        RealizeError: it failed, or had no end.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={"LC_ALL": "C"},
+        start_new_session=True,
+    )
+    with process:
+        try:
+            # The kernel's own bounds hold even if this process is killed.
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (_LDCONFIG_MEMORY, _LDCONFIG_MEMORY))
+            resource.prlimit(process.pid, resource.RLIMIT_CPU, (_LDCONFIG_SECONDS, _LDCONFIG_SECONDS))
+            lines = process.communicate()[1].decode("utf-8", "replace").splitlines()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise RealizeError("cannot write the jail's loader cache: ldconfig failed", details=lines[-5:])
+
+
+def _remove_auxiliary_cache(tree: Tree) -> None:
+    """Delete what ldconfig leaves for its own next run, where the tree has a /var/cache."""
+    with contextlib.suppress(FileNotFoundError):
+        cache = tree.open_inside("/var/cache", os.O_PATH | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink("ldconfig/aux-cache", dir_fd=cache)
+                os.rmdir("ldconfig", dir_fd=cache)
+        finally:
+            os.close(cache)

@@ -1,0 +1,139 @@
+"""One stored jail: its name, its record, its marker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jailkit.errors import PrivilegeError, RealizeError, StateError, UsageError
+from jailkit.levels import LEVELS, LevelName
+from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime_to_data
+from jailkit.plan.settings import Runtime
+
+FORMAT = 1
+MARKER = ".jailkit"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Jail:
+    """A stored jail, as jail.json tells it: all that entering it needs.
+
+    Attributes:
+        profile: the profile's name; `source` is the file it came from.
+        created: seconds since the epoch when this tree was built.
+        generation: 1 for the tree that create made, one more for each update.
+        directory: the jail's folder.
+    """
+
+    name: str
+    profile: str
+    source: str
+    description: str
+    level: LevelName
+    created: float
+    generation: int
+    runtime: Runtime
+    directory: str
+
+    @property
+    def rootfs(self) -> str:
+        """The path of the jail's root on the host."""
+        return f"{self.directory}/rootfs"
+
+    def dumps(self) -> str:
+        """Write jail.json."""
+        data: dict[str, Any] = {"format": FORMAT}
+        for name in ("name", "profile", "source", "description", "level", "created", "generation"):
+            data[name] = getattr(self, name)
+        data["runtime"] = runtime_to_data(self.runtime)
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def loads(cls, text: str, directory: str) -> Jail:
+        """Read jail.json.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is not a jail.json of this format.
+        """
+        data = checked(cls, parse_object(text))
+        if data.pop("format") != FORMAT:
+            raise ValueError("written by another version of jailkit")
+        if not isinstance(data["level"], str) or data["level"] not in LEVELS:
+            raise ValueError(f"there is no level {data['level']!r}")
+        return cls(**{**data, "runtime": runtime_from_data(data["runtime"])}, directory=directory)
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a jail.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"cannot use {name!r} as the name of a jail",
+            resolution="1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+        )
+    return name
+
+
+def read_jail(directory: str) -> Jail:
+    """Read the jail that lives in `directory`.
+
+    Raises:
+        StateError: there is none, or its record is gone or damaged.
+        PrivilegeError: it is not readable by this user.
+    """
+    name = os.path.basename(directory)
+    remedy = f"jailkit destroy --force {name}"
+    try:
+        with open(f"{directory}/jail.json", encoding="utf-8") as file:
+            return Jail.loads(file.read(), directory)
+    except PermissionError as error:
+        raise unreadable(name, error) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not os.path.isdir(directory):
+            raise missing(directory) from error
+        raise StateError(f"cannot use jail {name}: its record jail.json is gone", resolution=remedy) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"cannot read the record of jail {name}: {error}", resolution=remedy) from error
+
+
+def missing(directory: str) -> StateError:
+    """Give the error for a jail that there is not."""
+    home, name = os.path.dirname(os.path.dirname(directory)), os.path.basename(directory)
+    return StateError(
+        f"cannot find jail {name} in {home}",
+        resolution="jailkit list shows the jails there are; jailkit create makes one",
+    )
+
+
+def unreadable(name: str, error: OSError) -> PrivilegeError:
+    """Give the error for a jail of another user's."""
+    return PrivilegeError(f"cannot read jail {name}: {error.strerror}", resolution="run as root, for example with sudo")
+
+
+def is_marked(path: str) -> bool:
+    """Tell whether a folder is one that jailkit made: a real folder with a regular marker file in it."""
+    return os.path.isfile(f"{path}/{MARKER}") and not os.path.islink(path) and not os.path.islink(f"{path}/{MARKER}")
+
+
+def write_text(path: str, parts: Iterable[str]) -> None:
+    """Write a new file and flush it to the disk, so that the rename that follows cannot overtake it.
+
+    Raises:
+        RealizeError: it could not be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise RealizeError.because(f"cannot write {path}", error) from error
