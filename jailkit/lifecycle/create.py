@@ -1,0 +1,189 @@
+"""Making jails: profile -> plan -> draft -> jail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jailkit.backends import backend_for
+from jailkit.backends.base import Gap
+from jailkit.errors import GapError, PrivilegeError, ProfileError, StateError, UsageError
+from jailkit.host import Host
+from jailkit.levels import LADDER, LEVELS, LevelName
+from jailkit.lifecycle.destroy import end_all
+from jailkit.manifest import Manifest
+from jailkit.plan.model import Plan
+from jailkit.plan.planner import make_plan
+from jailkit.profile import Profile, dump_profile, find_profile, load_profile
+from jailkit.realize import Progress, realize
+from jailkit.store import Jail, Store, check_name, exists, read_jail, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A profile that was read and planned: what `create` and `update` carry out."""
+
+    profile: Profile
+    source: str
+    plan: Plan
+
+
+def order(profile: str, level: str | None = None, host: Host | None = None) -> Order:
+    """Read a profile, given by path or by the name of a shipped one, and plan it.
+
+    Raises:
+        ProfileError: the profile is wrong or there is none.
+        UsageError: there is no such level.
+        StateError: the level is none that this version can make.
+        PlanError: the host lacks what the profile asks for.
+    """
+    source = os.path.abspath(find_profile(profile))
+    loaded = load_profile(source)
+    chosen = check_level(level or loaded.level)
+    return Order(loaded, source, make_plan(loaded, chosen, host or Host()))
+
+
+def check_level(name: str) -> LevelName:
+    """Give the level of that name, if this version can make it.
+
+    Raises:
+        UsageError: there is no such level.
+        StateError: this version cannot.
+    """
+    level = LEVELS.get(name)
+    can = ", ".join(level.name for level in LADDER if level.available)
+    if level is None:
+        raise UsageError(f"cannot use level {name!r}: there is none of that name", resolution=f"one of {can}")
+    if not level.available:
+        why = "it is no isolation at all" if name == "host" else "this version of jailkit does not have it"
+        raise StateError(f"cannot create at level {name}: {why}", resolution=f"one of {can}")
+    return level.name
+
+
+def check_gaps(plan: Plan, *, accept: bool) -> Sequence[Gap]:
+    """Give the gaps that were accepted.
+
+    Raises:
+        GapError: a setting would not hold, and neither the profile nor the caller accepts that.
+    """
+    gaps = backend_for(plan.level).gaps(plan)
+    refused = [gap for gap in gaps if not accept and gap.key not in plan.accept_gaps]
+    if refused:
+        raise GapError(
+            f"cannot create at level {plan.level}: {len(refused)} setting{'s' if len(refused) > 1 else ''} "
+            "of the profile would not hold",
+            details=[f"{gap.key}: {gap.reason}; {gap.remedy}" for gap in refused],
+            resolution="another --level, list the keys under `accept-gaps` in the profile, or pass --accept-gaps",
+        )
+    return gaps
+
+
+def check_privilege(level: LevelName) -> None:
+    """Refuse a level that needs root when the caller is not root.
+
+    Raises:
+        PrivilegeError: it is not.
+    """
+    if LEVELS[level].needs_root and os.geteuid() != 0:
+        raise PrivilegeError(
+            f"cannot create at level {level}: chroot(2) and mknod(2) need root",
+            resolution="run it as root, for example with sudo",
+        )
+
+
+def create(
+    wanted: Order,
+    store: Store,
+    *,
+    name: str | None = None,
+    accept_gaps: bool = False,
+    progress: Progress = lambda _: None,
+) -> Jail:
+    """Make a jail. Killed at any moment, it leaves nothing that looks like one.
+
+    Raises:
+        GapError, PrivilegeError: the level cannot hold the profile, or cannot be made by this user.
+        StateError: the name is taken or impossible.
+        RealizeError: the tree could not be written.
+    """
+    name = check_name(name or wanted.profile.name)
+    check_gaps(wanted.plan, accept=accept_gaps)
+    check_privilege(wanted.plan.level)
+    if name in store.names():
+        raise exists(name)
+    with store.draft(name) as draft:
+        build(wanted, draft, name, generation=1, progress=progress)
+        store.publish(draft, name)
+    return store.load(name)
+
+
+def build(wanted: Order, draft: str, name: str, *, generation: int, progress: Progress) -> Manifest:
+    """Fill a draft: the tree, then the records that make it a jail, jail.json last."""
+    records = realize(wanted.plan, f"{draft}/rootfs", progress)
+    manifest = Manifest.of(records, wanted.plan.packages)
+    write_records(wanted, draft, name, generation=generation, manifest=manifest)
+    return manifest
+
+
+def write_records(wanted: Order, draft: str, name: str, *, generation: int, manifest: Manifest) -> None:
+    """Write what is known about a tree beside it."""
+    plan = wanted.plan
+    write_text(f"{draft}/manifest.json", manifest.parts())
+    write_text(f"{draft}/profile.json", [dump_profile(wanted.profile)])
+    jail = Jail(
+        name=name,
+        profile=plan.profile,
+        source=wanted.source,
+        description=plan.description,
+        level=plan.level,
+        created=time.time(),
+        generation=generation,
+        runtime=plan.runtime,
+        directory=draft,
+    )
+    write_text(f"{draft}/jail.json", [jail.dumps()])
+
+
+@contextlib.contextmanager
+def temporary(wanted: Order, store: Store, *, accept_gaps: bool = False) -> Iterator[Jail]:
+    """Make a jail for one use, and delete it and end what runs in it when that is over.
+
+    It stays a draft, under a lock that ends with this process: so it is no jail to others, and if this process is
+    killed, the next command sweeps it.
+
+    Raises:
+        GapError, PrivilegeError, RealizeError: as `create`.
+    """
+    check_gaps(wanted.plan, accept=accept_gaps)
+    check_privilege(wanted.plan.level)
+    name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
+    with store.draft(name) as draft:
+        build(wanted, draft, name, generation=1, progress=lambda _: None)
+        jail = read_jail(draft)
+        try:
+            yield jail
+        finally:
+            end_all(jail)
+
+
+def is_profile(argument: str, store: Store) -> bool:
+    """Tell whether `jailkit run`'s argument names a profile: it looks like a file, or no jail has that name.
+
+    Raises:
+        StateError: it is neither a file nor a name.
+    """
+    if "/" in argument or argument.endswith((".yaml", ".yml")):
+        return True
+    if argument in store.names():
+        return False
+    try:
+        find_profile(argument)
+    except ProfileError as error:
+        raise StateError(
+            f"cannot run in {argument}: there is neither a jail nor a shipped profile of that name",
+            resolution="jailkit list, or jailkit profile list",
+        ) from error
+    return True

@@ -1,0 +1,131 @@
+"""Deleting jails without ever deleting anything else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from jailkit.backends import backend_for
+from jailkit.errors import StateError
+from jailkit.levels import LEVELS
+from jailkit.linux.mountinfo import mounts_below
+from jailkit.store import Jail, Store, is_marked, read_jail
+
+PATIENCE = 5.0  # seconds that killed processes get to be gone, and their callers to let go of the lock
+
+
+def destroy(name: str, store: Store, *, force: bool = False) -> None:
+    """Delete a jail and what it was before its last update.
+
+    With `force`, processes inside are killed first, and a jail with a damaged record is deleted too.
+
+    Raises:
+        StateError: there is no such jail, it is in use, something is mounted below it, it does not carry jailkit's
+            marker, or something in it could not be deleted.
+    """
+    if force:
+        end_processes(name, store)
+    with store.locked(name, exclusive=True, patience=PATIENCE if force else 0.0) as directory:
+        _check(name, directory, store, force=force)
+        failures = store.discard(name)
+    if failures:
+        raise StateError(
+            f"cannot delete all of jail {name}: {len(failures)} things are left in {store.home}/trash",
+            details=failures[:20],
+            resolution="mend the reason (lsattr shows immutable files) and run any jailkit command again",
+        )
+
+
+def _check(name: str, directory: str, store: Store, *, force: bool) -> None:
+    if not is_marked(directory):
+        raise StateError(
+            f"cannot destroy {directory}: it does not carry jailkit's marker",
+            resolution="if it is yours, delete it by hand",
+        )
+    check_mounts(name, store)
+    try:
+        jail = read_jail(directory)
+    except (OSError, StateError) as error:
+        if not force:
+            raise StateError(
+                f"cannot destroy jail {name}: its record is damaged",
+                resolution=f"jailkit destroy --force {name}",
+            ) from error
+        return
+    check_idle(jail)
+
+
+def check_mounts(name: str, store: Store) -> None:
+    """Refuse to touch a jail in which, or in whose earlier tree, something is mounted: it may be somebody's data.
+
+    Raises:
+        StateError: something is.
+    """
+    mounts = [point for folder in ("jails", "previous") for point in mounts_below(f"{store.home}/{folder}/{name}")]
+    if mounts:
+        raise StateError(
+            f"cannot change jail {name}: {len(mounts)} mounts below it",
+            details=mounts,
+            resolution=f"umount {mounts[-1]}",
+        )
+
+
+def check_idle(jail: Jail) -> None:
+    """Refuse while processes live in a jail.
+
+    Raises:
+        StateError: some do.
+    """
+    pids = backend_for(jail.level).processes(jail)
+    if pids:
+        raise StateError(
+            f"cannot change jail {jail.name}: {len(pids)} processes run in it",
+            details=[f"pid {pid}" for pid in pids[:20]],
+            resolution=f"end them, or jailkit destroy --force {jail.name}",
+        )
+
+
+def end_processes(name: str, store: Store) -> None:
+    """Kill every process in the jail `name`; if its record is damaged, none is found.
+
+    Raises:
+        StateError: as `end_all`.
+    """
+    directory = f"{store.home}/jails/{name}"
+    try:
+        jail = read_jail(directory)
+    except (OSError, StateError):
+        return  # A damaged record: `destroy` decides.
+    if jail.level in LEVELS:
+        end_all(jail)
+
+
+def end_all(jail: Jail) -> None:
+    """Kill every process in a jail and wait until they are gone.
+
+    Raises:
+        StateError: some are still there after some seconds.
+    """
+    backend = backend_for(jail.level)
+    deadline = time.monotonic() + PATIENCE
+    while pids := backend.processes(jail):
+        # Stopped first, all of them, so that a process that forks as fast as it is killed cannot stay ahead.
+        for step in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                _signal(pid, step, jail)
+        if time.monotonic() > deadline:
+            raise StateError(f"cannot end the processes of jail {jail.name}", details=[f"pid {pid}" for pid in pids])
+        time.sleep(0.005)
+
+
+def _signal(pid: int, number: signal.Signals, jail: Jail) -> None:
+    """Signal a process of a jail. The pidfd is opened before the last look, so that a reused pid is never hit."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if backend_for(jail.level).owns(jail, pid):
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
