@@ -1,0 +1,5 @@
+"""`python -m jailkit`."""
+
+from jailkit.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""The Python API: what the commands do, for programs.
+
+Example::
+
+    import jailkit
+
+    box = jailkit.create("profiles/shell.yaml", name="box")
+    result = box.run(["sh", "-c", "id -u"], timeout=5)
+    print(result.stdout, result.reason)
+    box.destroy()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jailkit.backends.base import ExecRequest, ExecResult
+from jailkit.lifecycle.enter import run as run_in
+from jailkit.lifecycle.enter import started_in
+from jailkit.store import Jail, Store
+
+if TYPE_CHECKING:
+    from jailkit.lifecycle.update import Update
+    from jailkit.lifecycle.verify import Verification
+
+
+class OpenJail:
+    """A jail to work with. Holds no descriptor and no lock between calls; may be used from any thread."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name = name
+        self._store = store
+
+    def __repr__(self) -> str:
+        return f"<jail {self.name} in {self._store.home}>"
+
+    @property
+    def record(self) -> Jail:
+        """What jail.json says now.
+
+        Raises:
+            StateError: the jail is gone or damaged.
+        """
+        return self._store.load(self.name)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        input: bytes | str | None = None,  # noqa: A002 - subprocess.run's word for it
+        timeout: float | None = None,
+        user: str | None = None,
+        workdir: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> ExecResult:
+        """Run a command in the jail, wait for it, and give its output as bytes. Its exit code raises nothing.
+
+        Args:
+            command: argument list; the first word is a path in the jail or a name on the jail's PATH.
+            input: what the command reads from standard input; nothing when None. Text is encoded as UTF-8.
+            timeout: seconds until everything the command started is killed.
+            user: a name or uid of the jail.
+            workdir: a directory in the jail.
+            environment: laid over the jail's own.
+
+        Raises:
+            StateError: the jail is gone, or another command is changing it.
+            BackendError: it could not be entered.
+        """
+        request = ExecRequest(
+            tuple(command),
+            user=user,
+            environment=tuple((environment or {}).items()),
+            workdir=workdir,
+            timeout=timeout,
+            stdin=_bytes(input),
+            capture=True,
+        )
+        return run_in(self.name, request, self._store)
+
+    def verify(self, *, smoke: bool = True) -> Verification:
+        """Check the jail as `jailkit verify` does."""
+        from jailkit.lifecycle.verify import verify
+
+        return verify(self.name, self._store, smoke=smoke)
+
+    def update(self, *, accept_gaps: bool = False) -> Update:
+        """Rebuild the jail as `jailkit update` does."""
+        from jailkit.lifecycle.update import update
+
+        return update(self.name, self._store, accept_gaps=accept_gaps)
+
+    def destroy(self, *, force: bool = False) -> None:
+        """Delete the jail as `jailkit destroy` does."""
+        from jailkit.lifecycle.destroy import destroy
+
+        destroy(self.name, self._store, force=force)
+
+
+def open(name: str, *, home: str | os.PathLike[str] | None = None) -> OpenJail:  # noqa: A001 - read as jailkit.open
+    """Open a jail that exists.
+
+    Raises:
+        StateError: there is none of that name.
+        PrivilegeError: it belongs to another user.
+    """
+    store = Store(_path(home))
+    store.load(name)
+    return OpenJail(name, store)
+
+
+def create(
+    profile: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    level: str | None = None,
+    accept_gaps: bool = False,
+    home: str | os.PathLike[str] | None = None,
+) -> OpenJail:
+    """Make a jail from a profile's file, or from a shipped profile's name.
+
+    Raises:
+        ProfileError, PlanError, GapError, PrivilegeError, StateError, RealizeError: see jailkit.errors.
+    """
+    from jailkit.lifecycle.create import create as make
+    from jailkit.lifecycle.create import order
+
+    store = Store(_path(home))
+    store.sweep()
+    jail = make(order(os.fspath(profile), level), store, name=name, accept_gaps=accept_gaps)
+    return OpenJail(jail.name, store)
+
+
+def run(
+    profile: str | os.PathLike[str],
+    command: Sequence[str],
+    *,
+    input: bytes | str | None = None,  # noqa: A002 - subprocess.run's word for it
+    timeout: float | None = None,
+    level: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+) -> ExecResult:
+    """Make a jail from a profile, run one command in it, and destroy it.
+
+    Raises:
+        JailkitError: as `create` and `OpenJail.run`.
+    """
+    from jailkit.lifecycle.create import order, temporary
+
+    store = Store(_path(home))
+    with temporary(order(os.fspath(profile), level), store) as jail:
+        request = ExecRequest(tuple(command), timeout=timeout, stdin=_bytes(input), capture=True)
+        with started_in(jail, request) as running:
+            return running.wait()
+
+
+def jails(*, home: str | os.PathLike[str] | None = None) -> list[str]:
+    """List the names of the jails."""
+    return Store(_path(home)).names()
+
+
+def _bytes(text: bytes | str | None) -> bytes | None:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _path(home: str | os.PathLike[str] | None) -> str | None:
+    return None if home is None else os.fspath(home)

@@ -1,0 +1,50 @@
+"""`jailkit run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jailkit.backends.base import ExecRequest, ExecResult
+from jailkit.cli.complete import complete_jails_and_profiles, complete_levels
+from jailkit.cli.enter import EnterCommand, enter_options, execute, exit_with, make_request
+from jailkit.lifecycle.create import is_profile, order, temporary
+from jailkit.lifecycle.enter import started, started_in
+from jailkit.store import Store
+
+
+@click.command("run", cls=EnterCommand, options_metavar="[OPTIONS]")
+@click.argument("target", metavar="PROFILE|NAME", shell_complete=complete_jails_and_profiles)
+@click.argument("words", metavar="[--] [CMD]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--level", shell_complete=complete_levels, help="The level of a jail that is made for this run.")
+@click.option("--accept-gaps", is_flag=True, help="Make it even if settings of the profile would not hold.")
+@enter_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    target: str,
+    words: tuple[str, ...],
+    **options: Any,  # noqa: ANN401 - click's
+) -> None:
+    """Run CMD in the jail NAME, or in one made from PROFILE for this and destroyed after.
+
+    Without CMD it is the command of the profile. An argument with a slash or ending in .yaml is a profile's file; else
+    a jail of that name is meant, and if there is none, a shipped profile. Exit codes are those of `jailkit exec`.
+    """
+    store = Store(ctx.find_root().obj)
+    request = make_request(words, options)
+    if is_profile(target, store):
+        result = run_profile(target, request, store, options)
+    else:
+        result = execute(started(target, request, store))
+    exit_with(result, as_json=options["as_json"])
+
+
+def run_profile(profile: str, request: ExecRequest, store: Store, options: dict[str, Any]) -> ExecResult:
+    """Make a jail, run the command in it and destroy the jail, whatever happened."""
+    store.sweep()
+    wanted = order(profile, options["level"])
+    with temporary(wanted, store, accept_gaps=options["accept_gaps"]) as jail:
+        return execute(started_in(jail, request))
