@@ -1,0 +1,197 @@
+"""Commands killed at each of their steps in turn: what is left is a whole jail or none, and the next one works.
+
+A step is a system call that changes something; `killed_at` kills a forked child just before its nth.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.children import end, killed_at, start
+from support.leftovers import mount_points
+from support.profiles import write_profile
+from support.trees import dump
+
+from jailkit.lifecycle.create import Order, create, order
+from jailkit.lifecycle.destroy import destroy
+from jailkit.lifecycle.update import rollback, update
+from jailkit.lifecycle.verify import verify
+from jailkit.store import Store
+
+pytestmark = pytest.mark.needs("root", "mknod", "chroot")
+
+ENOUGH = 2000  # steps; no command of these takes as many
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """Give a store in memory: these tests make and delete a thousand trees."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Store(f"{folder}/home")
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """Give a profile with an entry of each kind and little content, so that a create takes milliseconds."""
+    (tmp_path / "data").write_text("one")
+    return write_profile(
+        tmp_path,
+        "box",
+        files=[{"source": str(tmp_path / "data"), "target": "/srv/data"}],
+        text={"/srv/text": "text"},
+        symlinks={"/srv/link": "text"},
+        directories=[{"path": "/srv/own", "owner": "jail"}],
+        devices=["null"],
+    )
+
+
+@pytest.fixture
+def wanted(profile: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+    """Give the plan of the profile, for updates too: planning changes nothing and takes longest."""
+    planned = order(str(profile))
+    monkeypatch.setattr("jailkit.lifecycle.update.replan", lambda _: (planned, True))
+    return planned
+
+
+@pytest.fixture(autouse=True)
+def _no_mounts() -> Iterator[None]:
+    before = mount_points()
+    yield
+    assert mount_points() == before
+
+
+def steps(act: Callable[[], object]) -> Iterator[int]:
+    """Yield after each death: the number of the step before which it came. Ends when `act` came to its end."""
+    for number in range(1, ENOUGH):
+        if killed_at(number, act):
+            assert number > 5, "nothing was counted"
+            return
+        yield number
+    raise AssertionError("it never ended")
+
+
+def whole(store: Store, name: str = "box") -> bool:
+    """Tell whether there is a jail; one that there is must be whole."""
+    if name not in store.names():
+        return False
+    found = verify(name, store)
+    assert found.ok, found.findings
+    return True
+
+
+def clean(store: Store, *, previous: bool = False) -> None:
+    """Assert that nothing but jails is left, once the next command has begun as it always does."""
+    store.sweep()
+    left = {folder: os.listdir(f"{store.home}/{folder}") for folder in ("drafts", "previous", "trash")
+            if os.path.isdir(f"{store.home}/{folder}")}  # fmt: skip
+    left.pop("previous", None) if previous else None
+    assert not any(left.values()), left
+    assert set(os.listdir(store.home) if os.path.isdir(store.home) else ()) <= {
+        "drafts", "jails", "lock", "previous", "trash",
+    }  # fmt: skip
+
+
+def tree(store: Store) -> dict[str, str]:
+    return dump(store.load("box").rootfs, owners=True)
+
+
+def test_create(store: Store, wanted: Order) -> None:
+    for number in steps(lambda: create(wanted, store)):
+        assert not whole(store), "the rename that makes it real is the last change"
+        if number % 2:  # Half of the retries find what the dead one left, as nothing has swept it yet.
+            clean(store)
+        create(wanted, store)
+        assert whole(store), number
+        destroy("box", store)
+        clean(store)
+    assert whole(store)
+
+
+def test_destroy(store: Store, wanted: Order) -> None:
+    def act() -> None:
+        destroy("box", store)
+
+    create(wanted, store)
+    update("box", store)
+    seen = []
+    for _ in steps(act):
+        there = whole(store)
+        seen.append(there)
+        clean(store, previous=there)
+        if there:
+            destroy("box", store)
+        clean(store)
+        create(wanted, store)
+        update("box", store)
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {True, False}
+    assert store.names() == []
+    clean(store)
+
+
+def test_update(store: Store, wanted: Order, tmp_path: Path) -> None:
+    """The jail is the old one or the new one, never a mix, whatever the moment."""
+
+    def make_old() -> None:
+        (tmp_path / "data").write_text("old")
+        create(wanted, store)
+        Path(store.load("box").rootfs, "srv/own/mine").write_text("kept")
+        (tmp_path / "data").write_text("new!")
+
+    make_old()
+    old = tree(store)
+    update("box", store)
+    new = tree(store)
+    assert old != new
+    assert Path(store.load("box").rootfs, "srv/own/mine").read_text() == "kept"
+    rollback("box", store)
+    seen = []
+    for _ in steps(lambda: update("box", store)):
+        now = tree(store)
+        assert now in (old, new)
+        assert Store(store.home).load("box").generation == (1 if now == old else 2)
+        seen.append(now == old)
+        clean(store, previous=True)
+        if now == old:
+            assert not update("box", store).carried.dropped
+            assert tree(store) == new
+        destroy("box", store)
+        make_old()
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {True, False}
+    assert tree(store) == new
+
+
+def test_rollback(store: Store, wanted: Order, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("old")
+    create(wanted, store)
+    old = tree(store)
+    (tmp_path / "data").write_text("new!")
+    update("box", store)
+    new = tree(store)
+    for _ in steps(lambda: rollback("box", store)):
+        assert tree(store) in (old, new)
+        clean(store, previous=True)
+        assert store.has_previous("box")
+        if tree(store) == old:
+            rollback("box", store)
+
+
+def test_the_sweep_itself(store: Store) -> None:
+    """What a sweep did not finish, the next one finishes."""
+
+    def half() -> None:
+        with store.draft("box") as draft:
+            Path(draft, "rootfs/a/b").mkdir(parents=True)
+            Path(draft, "rootfs/a/b/c").touch()
+            os.kill(os.getpid(), 9)
+
+    assert end(start(half)) == -9
+    for _ in steps(store.sweep):
+        clean(store)
+        assert end(start(half)) == -9
+    assert os.listdir(f"{store.home}/drafts") == []

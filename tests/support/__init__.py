@@ -1,0 +1,1 @@
+"""What tests need that is no test: capabilities, fixtures' machinery, and the guard against leftovers."""
