@@ -76,7 +76,7 @@ class Gatherer:
         if head.startswith(MAGIC):
             self._libraries(source, key, via, tolerant=tolerant)
         elif executable and (words := shebang_words(head)):
-            self._script(words, key, via, tolerant=tolerant)
+            self.script(words, key, via, tolerant=tolerant)
 
     def _libraries(self, source: str, key: str, via: str, *, tolerant: bool) -> None:
         try:
@@ -108,7 +108,7 @@ class Gatherer:
         if status is not None:
             self.batch.add(Copy(walk.real, walk.real, reason, mode=copied_mode(status)))
 
-    def _script(self, words: tuple[str, ...], key: str, via: str, *, tolerant: bool) -> None:
+    def script(self, words: tuple[str, ...], key: str, via: str, *, tolerant: bool) -> None:
         """Gather an interpreter, which may be a script itself; the kernel follows five of them (execve(2))."""
         if self._scripts == _MAX_SCRIPTS:
             self.lack(f"{via} is one of more than {_MAX_SCRIPTS} scripts that run each other", tolerant=tolerant)

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Protocol
 
 from jailkit.errors import ElfError, PlanError
-from jailkit.host import Host
+from jailkit.host import Host, shebang_words
 from jailkit.levels import LevelName
 from jailkit.plan import hidden
 from jailkit.plan.accounts import account_entries, make_accounts, running_user
@@ -29,7 +29,7 @@ from jailkit.plan.model import (
 )
 from jailkit.plan.runtime import make_runtime
 from jailkit.plan.tidy import canonical, tidy, without_dangling
-from jailkit.profile.model import File, Profile
+from jailkit.profile.model import File, Profile, TextFile
 from jailkit.profile.paths import is_below, is_pattern
 
 
@@ -85,6 +85,7 @@ class _Planner:
             found.append(self._batch(f"packages: {package.name}", package, self._package, package.name))
         for library in profile.libraries:
             found.append(self._batch(f"libraries: {library.name}", library, self._library, library.name))
+        found += [self._interpreters(path, text) for path, text in profile.text.items()]
         found.append(self._system_files())
         gathered = list(chain.from_iterable(found))
         self.accounts = make_accounts(profile, self.host, _default_shell(gathered))
@@ -227,6 +228,17 @@ class _Planner:
             elif isinstance(entry, Directory):
                 batch.entries[path] = Directory(path, entry.reason, entry.mode, uid, gid)
 
+    def _interpreters(self, path: str, text: TextFile) -> list[Entry]:
+        """Gather what a script needs that stands in the profile. The host may lack it: the jail may have its own."""
+        words = shebang_words(text.content.encode()) if text.mode & 0o111 else None
+        if not words:
+            return []
+        key = f"text: {path}"
+        batch = self.gatherer.batch = Batch()
+        self.gatherer.script(words, key, path, tolerant=True)
+        self.omissions += [Omission(key, note) for note in batch.notes]
+        return list(batch.entries.values())
+
     def _system_files(self) -> list[Entry]:
         batch = self.gatherer.batch = Batch()
         hidden.system_files(self.gatherer)
@@ -239,11 +251,11 @@ class _Planner:
         for directory in self.profile.directories:
             uid, gid = self._owner(directory.owner)
             reason = Reason(f"directories: {directory.path}", "named")
-            entries.append(Directory(directory.path, reason, _or(directory.mode, 0o755), uid, gid))
+            entries.append(Directory(directory.path, reason, directory.mode, uid, gid))
         for path, text in self.profile.text.items():
             uid, gid = self._owner(text.owner)
             reason = Reason(f"text: {path}", "named")
-            entries.append(Text(path, text.content, reason, _or(text.mode, 0o644), uid, gid))
+            entries.append(Text(path, text.content, reason, text.mode, uid, gid))
         for path, target in self.profile.symlinks.items():
             entries.append(Symlink(path, target, Reason(f"symlinks: {path}", "named")))
         return entries
@@ -298,10 +310,6 @@ def _target(item: File, source: str, *, many: bool) -> str:
     if not many or item.target is None or item.target == item.source:
         return source if item.target in (None, item.source) else item.target
     return f"{item.target.rstrip('/')}/{os.path.basename(source)}"
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
 
 
 def _count(problems: Sequence[str]) -> str:

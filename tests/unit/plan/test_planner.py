@@ -149,6 +149,31 @@ def test_programs_bring_what_runs_them(plan: MakePlan, binaries: list[str], expe
 
 
 @pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        ("#!/bin/sh\n", 0o755, SH),
+        ("#!/usr/bin/env -S FOO=1 perl -w\n", 0o755, {"/usr/bin/env": "copy 0755", "/usr/bin/perl": "copy 0755"}),
+        ("#!/usr/bin/plain\n", 0o750, SH | {"/usr/bin/plain": "copy 0755"}),
+        ("#!/bin/sh\n", 0o644, {}),
+        ("echo\n", 0o755, {}),
+    ],
+)
+def test_scripts_in_the_profile_bring_what_runs_them(
+    plan: MakePlan, content: str, mode: int, expected: dict[str, str]
+) -> None:
+    made = plan(text={"/srv/script": {"content": content, "mode": oct(mode)}})
+    assert more(made) == {"/srv": "dir 0755", "/srv/script": f"text {mode:04o}"} | expected
+    assert not made.omissions
+
+
+def test_a_script_in_the_profile_whose_interpreter_the_host_lacks(plan: MakePlan) -> None:
+    made = plan(text={"/srv/script": {"content": "#!/opt/own/ruby\n", "mode": "0755"}})
+    assert [(omission.key, omission.message) for omission in made.omissions] == [
+        ("text: /srv/script", "/opt/own/ruby does not exist on this host, the interpreter of /srv/script")
+    ]
+
+
+@pytest.mark.parametrize(
     ("argument", "program"),
     [
         ("python3", "python3"),
