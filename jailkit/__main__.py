@@ -1,5 +1,17 @@
-"""`python -m jailkit`."""
+"""The program: `jailkit`, and `python -m jailkit`."""
 
-from jailkit.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run the command line; never returns."""
+    # Until it can say so in a line of its own, Ctrl-C ends the program without a word and without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from jailkit.cli import main as command_line
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

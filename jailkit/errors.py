@@ -118,7 +118,7 @@ class RealizeError(JailkitError):
         return cls(f"{brief}: {error.strerror or error}", resolution=_REMEDIES.get(error.errno or 0))
 
 
-_SPACE = "free some space there, or put the jails on another file system with --home"
+_SPACE = "free some space where the jails are, or put them on another file system with --home"
 _CHANGED = "the host changed meanwhile: run the command again"
 _REMEDIES = {
     errno.ENOSPC: _SPACE,

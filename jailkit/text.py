@@ -1,4 +1,4 @@
-"""Showing text that somebody else chose, such as a file's name, on a terminal."""
+"""Words for people: text that somebody else chose, such as a file's name, and numbers of things."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def counted(count: int, thing: str) -> str:
+    """Write how many there are of a thing: `1 path`, `2 paths`, `2 processes`."""
+    plural = "" if count == 1 else "es" if thing.endswith("s") else "s"
+    return f"{count} {thing}{plural}"
 
 
 def _escape(char: str) -> str:

@@ -20,9 +20,11 @@ NEEDED = pytest.StashKey[frozenset[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read JAILKIT_REQUIRE once, and refuse a name in it that is no capability."""
-    # A shell that starts the tests in the background has them ignore these two, and so would all they start.
+    # What a shell in the background, nohup(1) or a careful user hands down, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
     try:
         config.stash[NEEDED] = capabilities.required()
     except ValueError as error:

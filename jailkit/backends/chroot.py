@@ -46,7 +46,8 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
     return Entering(
         argv=tuple(argv),
         environment=tuple((inherited | dict(runtime.environment) | dict(request.environment)).items()),
-        workdir=os.path.join(runtime.workdir, request.workdir or ""),
+        workdir=os.path.join(runtime.workdir or account.home, request.workdir or ""),
+        at_home=not (runtime.workdir or request.workdir),
         # uid 0 is what the careless level means; only an explicit wish for another user changes it.
         identity=Identity(account.uid, account.gid, account.groups) if confines or request.user is not None else None,
         confinement=_confinement(runtime) if confines else None,

@@ -45,7 +45,8 @@ def _failed(jail: Jail, entering: Entering, failure: Failure, common: dict[str, 
 def _setup_message(jail: Jail, entering: Entering, failure: Failure) -> str:
     brief = f"cannot enter jail {jail.name}: cannot {failure.step}: {os.strerror(failure.number)}"
     if failure.thing == entering.workdir:
-        return f"{brief}\n  Try: another --workdir, or add {entering.workdir} to `directories`"
+        make = f", or add {entering.workdir} to `directories`" if failure.number == errno.ENOENT else ""
+        return f"{brief}\n  Try: another --workdir{make}"
     if failure.number == errno.EPERM:
         return f"{brief}\n  Try: run it as root with all its capabilities"
     return brief

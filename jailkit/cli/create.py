@@ -9,12 +9,12 @@ from dataclasses import asdict
 import click
 
 from jailkit.cli.complete import complete_levels, complete_profiles
-from jailkit.cli.output import counted, print_json, progress, size, store_of
+from jailkit.cli.output import print_json, progress, size, store_of
 from jailkit.lifecycle.create import Order, check_gaps, create, order
 from jailkit.manifest import Record
 from jailkit.plan.model import Because, Copy, Device, Directory, Entry, Plan, Reason, Symlink
 from jailkit.store import Jail
-from jailkit.text import printable
+from jailkit.text import counted, printable
 
 
 @click.command("create")

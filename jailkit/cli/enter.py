@@ -41,8 +41,13 @@ class EnterCommand(click.Command):
             if isinstance(param, click.Option) and not param.is_flag
             for spelling in param.opts
         }
-        before, rest = split_options(args, valued)
-        after, words = split_options(rest[1:], valued)
+        try:
+            before, rest = split_options(args, valued)
+            after, words = split_options(rest[1:], valued)
+        except click.UsageError:
+            if not ctx.resilient_parsing:
+                raise
+            return super().parse_args(ctx, args)  # A shell asks what could complete the line.
         return super().parse_args(ctx, [*before, *after, "--", *rest[:1], *words])
 
     def make_context(

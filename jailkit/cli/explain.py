@@ -46,7 +46,8 @@ def command(ctx: click.Context, name: str, path: str, as_json: bool) -> None:
         return
     for depth, record in enumerate(chain):
         click.echo(printable("  " * depth + _sentence(record)))
-    click.echo(printable("  " * len(chain) + f"profile {jail.profile}, {chain[-1].reason.key}"))
+    key = chain[-1].reason.key
+    click.echo(printable("  " * len(chain) + ("every jail" if key == "base" else f"profile {jail.profile}, {key}")))
 
 
 def _known(jail: Jail, manifest: Manifest, path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -123,6 +124,8 @@ def main() -> NoReturn:
 def run() -> int:
     """Run the command line and give its exit code. The only place where an exception becomes text and a code."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # From now on it is caught below.
         return cli.main(standalone_mode=False) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0

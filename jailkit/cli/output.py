@@ -36,11 +36,6 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def counted(count: int, thing: str) -> str:
-    """Write how many there are of a thing: `1 path`, `2 paths`."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
 def moment(seconds: float) -> str:
     """Write seconds since the epoch for people, in local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
@@ -57,7 +52,7 @@ def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
 @contextlib.contextmanager
 def progress(label: str, entries: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """Show a bar while entries are made, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():  # None: the caller has closed it.
         yield lambda: None
         return
     from rich.console import Console

@@ -45,7 +45,7 @@ def schema() -> None:
     """Print the JSON Schema of profiles, for editors and other programs.
 
     An editor with the YAML language server completes and checks a profile that begins with a line such as
-    `# yaml-language-server: $schema=profile.schema.json`.
+    `# yaml-language-server: $schema=schema.json`.
     """
     print_json(json_schema())
 

@@ -10,11 +10,11 @@ import click
 
 from jailkit.backends import backend_for
 from jailkit.cli.complete import complete_jails
-from jailkit.cli.output import counted, moment, print_json, size, store_of
+from jailkit.cli.output import moment, print_json, size, store_of
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.manifest import record_to_data
 from jailkit.plan.settings import Limits
-from jailkit.text import printable
+from jailkit.text import counted, printable
 
 
 @click.command("show")
@@ -50,7 +50,7 @@ def command(ctx: click.Context, name: str, files: bool, as_json: bool) -> None:
         "rootfs": jail.rootfs,
         "content": f"{counted(len(records), 'path')}, {size(total)}, from {counted(len(manifest.packages), 'package')}",
         "user": runtime.user,
-        "workdir": runtime.workdir,
+        "workdir": runtime.workdir or "the user's home",
         "command": shlex.join(runtime.command),
         "limits": ", ".join(_limits(runtime.limits)) or "none",
         "not held": ", ".join(gaps),

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import click
 
 from jailkit.cli.complete import complete_jails
-from jailkit.cli.output import counted, print_json, store_of
+from jailkit.cli.output import print_json, store_of
 from jailkit.lifecycle.verify import Verification, verify
-from jailkit.text import printable
+from jailkit.text import counted, printable
 
 
 @click.command("verify")

@@ -12,6 +12,7 @@ from jailkit.errors import StateError
 from jailkit.levels import LEVELS
 from jailkit.linux.mountinfo import mounts_below
 from jailkit.store import Jail, Store, is_marked, read_jail
+from jailkit.text import counted
 
 PATIENCE = 5.0  # seconds that killed processes get to be gone, and their callers to let go of the lock
 
@@ -32,7 +33,7 @@ def destroy(name: str, store: Store, *, force: bool = False) -> None:
         failures = store.discard(name)
     if failures:
         raise StateError(
-            f"cannot delete all of jail {name}: {len(failures)} things are left in {store.home}/trash",
+            f"cannot delete all of jail {name}: {counted(len(failures), 'path')} left in {store.home}/trash",
             details=failures[:20],
             resolution="mend the reason (lsattr shows immutable files) and run any jailkit command again",
         )
@@ -54,7 +55,7 @@ def _check(name: str, directory: str, store: Store, *, force: bool) -> None:
                 resolution=f"jailkit destroy --force {name}",
             ) from error
         return
-    check_idle(jail)
+    check_idle(jail, "destroy")
 
 
 def check_mounts(name: str, store: Store) -> None:
@@ -66,14 +67,14 @@ def check_mounts(name: str, store: Store) -> None:
     mounts = [point for folder in ("jails", "previous") for point in mounts_below(f"{store.home}/{folder}/{name}")]
     if mounts:
         raise StateError(
-            f"cannot change jail {name}: {len(mounts)} mounts below it",
+            f"cannot change jail {name}: {counted(len(mounts), 'mount')} below it",
             details=mounts,
             resolution=f"umount {mounts[-1]}",
         )
 
 
-def check_idle(jail: Jail) -> None:
-    """Refuse while processes live in a jail.
+def check_idle(jail: Jail, verb: str) -> None:
+    """Refuse while processes live in a jail; `verb` is the command that would end them with --force.
 
     Raises:
         StateError: some do.
@@ -81,9 +82,9 @@ def check_idle(jail: Jail) -> None:
     pids = backend_for(jail.level).processes(jail)
     if pids:
         raise StateError(
-            f"cannot change jail {jail.name}: {len(pids)} processes run in it",
+            f"cannot {verb} jail {jail.name}: {counted(len(pids), 'process')} in it",
             details=[f"pid {pid}" for pid in pids[:20]],
-            resolution=f"end them, or jailkit destroy --force {jail.name}",
+            resolution=f"end them, or jailkit {verb} --force {jail.name}",
         )
 
 

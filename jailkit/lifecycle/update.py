@@ -73,7 +73,7 @@ def _held(name: str, store: Store, *, force: bool) -> Iterator[Jail]:
         jail = read_jail(directory)
         check_privilege(jail.level)
         check_mounts(name, store)
-        check_idle(jail)
+        check_idle(jail, "update")
         yield jail
 
 

@@ -257,11 +257,10 @@ def judge_smoke(smoke: Smoke, result: ExecResult) -> str | None:
     """Say how a result differs from what a smoke command must give, or None."""
     stdout = (result.stdout or b"").decode("utf-8", "replace")
     stderr = (result.stderr or b"").decode("utf-8", "replace").strip()
-    tail = f" (stderr: {stderr[-300:]})" if stderr else ""
     if result.reason != "exited" or result.exit_code != smoke.exit_code:
-        got = f"exited with {result.exit_code}" if result.reason == "exited" else f"ended by {result.reason}"
-        why = result.message.splitlines()[0] if result.message else got
-        return f"{why}, expected exit code {smoke.exit_code}{tail}"
+        why = result.message.splitlines()[0] if result.message else _ended(smoke, result)
+        said = f" (stderr: {stderr[-300:]})" if stderr else f" (stdout: {stdout[-300:]})" if stdout else ""
+        return f"{why}, expected exit code {smoke.exit_code}{said}"
     if smoke.stdout_equals is not None and stdout != smoke.stdout_equals:
         return f"printed {stdout[:200]!r}, expected {smoke.stdout_equals[:200]!r}"
     if smoke.stdout_contains is not None and smoke.stdout_contains not in stdout:
@@ -269,6 +268,14 @@ def judge_smoke(smoke: Smoke, result: ExecResult) -> str | None:
     if smoke.stdout_matches is not None:
         return _mismatch(smoke.stdout_matches, stdout)
     return None
+
+
+def _ended(smoke: Smoke, result: ExecResult) -> str:
+    if result.reason == "timeout":
+        return f"not done after {smoke.timeout:g} s"
+    if result.signal is not None:
+        return f"ended by signal {result.signal}"
+    return f"exited with {result.exit_code}" if result.reason == "exited" else f"ended by {result.reason}"
 
 
 def _mismatch(pattern: str, stdout: str) -> str | None:

@@ -62,6 +62,7 @@ class Entering(NamedTuple):
         argv: the command; argv[0] is a path in the jail or a name to look for on the PATH of `environment`.
         identity: None keeps the caller's.
         confinement: None takes no care: the caller's descriptors, session, signals and limits go in.
+        at_home: `workdir` is nobody's wish but where a user starts; if it cannot be entered, the command starts in /.
         terminal: the standard input becomes the controlling terminal of a session of its own.
     """
 
@@ -70,6 +71,7 @@ class Entering(NamedTuple):
     workdir: str
     identity: Identity | None = None
     confinement: Confinement | None = None
+    at_home: bool = False
     terminal: bool = False
 
     @property
@@ -92,7 +94,10 @@ def steps(entering: Entering, root: int) -> list[Step]:
         *_identity_steps(entering.identity, entering.confinement),
         *_care_steps(entering.confinement),
         # As the user of the jail, so that a directory closed to that user is refused.
-        (f"change to the directory {entering.workdir}", partial(os.chdir, os.fsencode(entering.workdir))),
+        (
+            f"change to the directory {entering.workdir}",
+            partial(_go_home if entering.at_home else os.chdir, os.fsencode(entering.workdir)),
+        ),
         *_signal_steps(entering.confinement),
     ]
 
@@ -149,6 +154,15 @@ def _care_steps(confinement: Confinement | None) -> list[Step]:
     # After the credentials, because their change clears it (PR_SET_PDEATHSIG(2const)).
     result.append(("tie the command to its caller", partial(_die_with, os.getpid())))
     return result
+
+
+def _go_home(path: bytes) -> None:
+    """Change to a user's home; one that is absent or closed to the user leaves the command in /, as with login(1)."""
+    try:
+        os.chdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            raise
 
 
 def _within_present(limits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

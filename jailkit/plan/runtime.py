@@ -8,15 +8,14 @@ from jailkit.profile.model import Profile
 
 
 def make_runtime(profile: Profile, accounts: tuple[Account, ...], user: str) -> Runtime:
-    """Take over the profile's runtime settings; the working directory defaults to the user's home."""
+    """Take over the profile's runtime settings."""
     account = next((a for a in accounts if user in (a.name, str(a.uid))), None)
-    home = account.home if account else "/"
     shell = account.shell if account else "/bin/sh"
     return Runtime(
         user=user,
         accounts=accounts,
         environment=tuple(sorted(profile.environment.items())),
-        workdir=profile.workdir or home,
+        workdir=profile.workdir,
         command=tuple(profile.command) if profile.command else (shell,),
         limits=_limits(profile),
         isolation=_isolation(profile),

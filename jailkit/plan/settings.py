@@ -90,12 +90,12 @@ class Smoke:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """All that entering a jail needs."""
+    """All that entering a jail needs. `workdir` is None where commands start in their user's home."""
 
     user: str
     accounts: tuple[Account, ...]
     environment: tuple[tuple[str, str], ...]
-    workdir: str
+    workdir: str | None
     command: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
     isolation: Isolation = field(default_factory=Isolation)

@@ -231,6 +231,8 @@ def _events(text: str, file: str) -> Iterator[yaml.Event]:
 
 
 def _why(error: yaml.MarkedYAMLError, text: str) -> str:
+    if error.problem == "exceeded maximum nesting depth":
+        return f"nested deeper than {MAX_DEPTH} levels"  # libyaml 0.2.6 has a bound of its own.
     mark = error.problem_mark
     line = text.split("\n")[mark.line :][:1] if mark else []
     if mark and line and line[0][mark.column : mark.column + 1] == "\t":

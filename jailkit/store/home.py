@@ -291,7 +291,7 @@ def _check_home(home: str) -> None:
 
 def _unusable(home: str, error: OSError) -> JailkitError:
     brief = f"cannot use {home} for jails"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM):
         return PrivilegeError(
             f"{brief}: {error.strerror}", resolution="run as root, or name a folder of your own with --home"
         )

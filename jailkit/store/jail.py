@@ -16,6 +16,7 @@ from jailkit.plan.settings import Runtime
 
 FORMAT = 1
 MARKER = ".jailkit"
+SUDO = "; jails that root made are seen with sudo"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -109,7 +110,7 @@ def missing(directory: str) -> StateError:
     home, name = os.path.dirname(os.path.dirname(directory)), os.path.basename(directory)
     return StateError(
         f"cannot find jail {name} in {home}",
-        resolution="jailkit list shows the jails there are; jailkit create makes one",
+        resolution=f"jailkit list shows the jails there are; jailkit create makes one{SUDO if os.geteuid() else ''}",
     )
 
 

@@ -229,7 +229,7 @@ def test_an_immutable_file_is_gone_past_and_reported(jailkit: Jailkit, store: St
         done = jailkit("destroy", "box")
         assert done.returncode == 1
         assert done.stderr == (
-            f"jailkit: cannot delete all of jail box: 1 things are left in {store.home}/trash\n"
+            f"jailkit: cannot delete all of jail box: 1 path left in {store.home}/trash\n"
             "  rootfs/etc/motd\\x1b[31m: Operation not permitted\n"
             "  Try: mend the reason (lsattr shows immutable files) and run any jailkit command again\n"
         )
@@ -266,7 +266,7 @@ def inhabitant(box: Jail) -> Iterator[int]:
 
 
 def test_running_processes_are_refused_or_ended(store: Store, inhabitant: int) -> None:
-    with pytest.raises(StateError, match="cannot change jail box: 1 processes run in it") as caught:
+    with pytest.raises(StateError, match="cannot destroy jail box: 1 process in it") as caught:
         destroy("box", store)
     assert caught.value.details == (f"pid {inhabitant}",)
     assert caught.value.resolution == "end them, or jailkit destroy --force box"

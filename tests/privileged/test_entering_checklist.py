@@ -298,6 +298,17 @@ def test_working_directory(small_jail: MakeJail, level: str) -> None:
     assert facts(small_jail(level, workdir="/"), workdir="home")["workdir"] == "/home"
 
 
+def test_working_directory_is_the_user_s_own_home(small_jail: MakeJail) -> None:
+    jail = small_jail("chroot", workdir=None)
+    assert facts(jail)["workdir"] == "/home/jail"
+    os.chmod(f"{jail.rootfs}/home/jail", 0o700)
+    os.chown(f"{jail.rootfs}/home/jail", 0, 0)
+    assert facts(jail)["workdir"] == "/"
+    assert run(jail, "pwd", workdir="/home/jail").reason == "setup-failed"
+    os.rmdir(f"{jail.rootfs}/home/jail")
+    assert facts(jail)["workdir"] == "/"
+
+
 def test_working_directory_is_entered_as_the_user(small_jail: MakeJail, level: str) -> None:
     jail = small_jail(level)
     os.chmod(f"{jail.rootfs}/root", 0o700)
@@ -313,7 +324,7 @@ def test_limits(small_jail: MakeJail, level: str) -> None:
     mine = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert seen["nofile"] == both([32, 32], list(mine), level)
     assert seen["fsize"] == both([4096, 4096], [-1, -1], level)
-    assert (seen["core"] == [0, 0]) == (level == "chroot")
+    assert seen["core"] == both([0, 0], list(resource.getrlimit(resource.RLIMIT_CORE)), level)
 
 
 def test_limits_hold(small_jail: MakeJail) -> None:

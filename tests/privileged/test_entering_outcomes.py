@@ -363,9 +363,13 @@ def test_a_time_out_that_is_not_reached(jail: Jail) -> None:
 
 def test_an_interrupt_of_the_caller_ends_the_command(jail: Jail) -> None:
     running = ChrootBackend().spawn(jail, ExecRequest(("sh", "-c", "echo; sleep 1000 & wait"), capture=True))
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        running.wait()
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            running.wait()
+    finally:
+        timer.cancel()  # If the command ended by itself, the signal would end the tests.
     wait_until_empty(jail)
 
 

@@ -370,7 +370,7 @@ def test_a_process_that_holds_no_lock_is_seen(box: Box) -> None:
     try:
         os.read(read, 1)
         for act in (lambda: update("box", box.store), lambda: rollback("box", box.store)):
-            with pytest.raises(StateError, match="1 processes run in it") as caught:
+            with pytest.raises(StateError, match="1 process in it") as caught:
                 act()
             assert caught.value.details == (f"pid {pid}",)
         update("box", box.store, force=True)

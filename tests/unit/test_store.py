@@ -314,7 +314,7 @@ HOSTILE = [
     ("runtime.user", 0), ("runtime.accounts", 5), ("runtime.accounts", [5]), ("runtime.accounts", [{}]),
     ("runtime.accounts.0.uid", "0"), ("runtime.accounts.0.groups", 5), ("runtime.accounts.0.groups", ["x"]),
     ("runtime.environment", 5), ("runtime.environment", [["A"]]), ("runtime.environment", [["A", 5]]),
-    ("runtime.environment", ["AB"]), ("runtime.workdir", None), ("runtime.command", "sh"), ("runtime.command", [5]),
+    ("runtime.environment", ["AB"]), ("runtime.workdir", 5), ("runtime.command", "sh"), ("runtime.command", [5]),
     ("runtime.limits", None), ("runtime.limits.memory", "1M"), ("runtime.limits.wall_time", "1s"),
     ("runtime.limits.io", 5), ("runtime.limits.io", [{"path": 5}]), ("runtime.isolation", 5),
     ("runtime.isolation.namespaces", 5), ("runtime.isolation.capabilities", [5]), ("runtime.mounts", [[]]),

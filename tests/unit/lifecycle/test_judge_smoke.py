@@ -46,8 +46,8 @@ def test_good(wanted: Smoke, got: ExecResult) -> None:
         (smoke(), result(exit_code=1), "exited with 1, expected exit code 0"),
         (smoke(exit_code=3), result(), "exited with 0, expected exit code 3"),
         (smoke(), result(b"", b" no file \n", exit_code=2), "exited with 2, expected exit code 0 (stderr: no file)"),
-        (smoke(), result(reason="timeout", exit_code=None, signal=9), "ended by timeout, expected exit code 0"),
-        (smoke(), result(reason="signalled", exit_code=None, signal=11), "ended by signalled, expected exit code 0"),
+        (smoke(), result(reason="timeout", exit_code=None, signal=9), "not done after 30 s, expected exit code 0"),
+        (smoke(), result(reason="signalled", exit_code=None, signal=11), "ended by signal 11, expected exit code 0"),
         (
             smoke(),
             result(reason="not-found", exit_code=None, message="there is no program x in it"),

@@ -415,7 +415,7 @@ def test_accounts_are_filtered_and_never_shadow(plan: MakePlan) -> None:
     assert (found["/home/me"], found["/srv/web"]) == ("dir 0700 1000:1000", "dir 0700 33:34")
     assert not any("shadow" in path for path in found)
     assert made.runtime.user == "me"
-    assert made.runtime.workdir == "/home/me"
+    assert made.runtime.workdir is None
 
 
 def test_the_built_in_account(plan: MakePlan) -> None:
@@ -424,7 +424,7 @@ def test_the_built_in_account(plan: MakePlan) -> None:
         "root:x:0:0::/root:/bin/sh\njail:x:60999:60999::/home/jail:/bin/sh\n"
         "nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n"
     )
-    assert (made.runtime.user, made.runtime.workdir, made.runtime.command) == ("jail", "/home/jail", ("/bin/sh",))
+    assert (made.runtime.user, made.runtime.workdir, made.runtime.command) == ("jail", None, ("/bin/sh",))
 
 
 def test_bash_is_the_shell_where_there_is_one(plan: MakePlan, root: Path) -> None:
