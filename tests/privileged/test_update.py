@@ -399,7 +399,7 @@ def test_something_mounted_below_is_refused(box: Box, tmp_path: Path, place: str
             said.append(caught.value.brief)
         return said
 
-    assert in_child(body, private_mounts=True) == ["cannot change jail box: 1 mounts below it"] * 2
+    assert in_child(body, private_mounts=True) == ["cannot change jail box: 1 mount below it"] * 2
     assert (precious / "file").read_text() == "x"
 
 
