@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jailkit.backends.base import ExecRequest, ExecResult
+from jailkit.errors import UsageError
 from jailkit.lifecycle.enter import run as run_in
 from jailkit.lifecycle.enter import started_in
 from jailkit.store import Jail, Store
@@ -66,15 +67,16 @@ class OpenJail:
             environment: laid over the jail's own.
 
         Raises:
+            UsageError: an argument is none that a command can be given.
             StateError: the jail is gone, or another command is changing it.
             BackendError: it could not be entered.
         """
         request = ExecRequest(
-            tuple(command),
+            _words(command),
             user=user,
             environment=tuple((environment or {}).items()),
             workdir=workdir,
-            timeout=timeout,
+            timeout=_seconds(timeout),
             stdin=_bytes(input),
             capture=True,
         )
@@ -147,11 +149,12 @@ def run(
     Raises:
         JailkitError: as `create` and `OpenJail.run`.
     """
-    from jailkit.lifecycle.create import order, temporary
+    from jailkit.lifecycle.create import check_gaps, order, temporary
 
-    store = Store(_path(home))
-    with temporary(order(os.fspath(profile), level), store) as jail:
-        request = ExecRequest(tuple(command), timeout=timeout, stdin=_bytes(input), capture=True)
+    wanted = order(os.fspath(profile), level)
+    check_gaps(wanted.plan, accept=False)
+    with temporary(wanted, Store(_path(home))) as jail:
+        request = ExecRequest(_words(command), timeout=_seconds(timeout), stdin=_bytes(input), capture=True)
         with started_in(jail, request) as running:
             return running.wait()
 
@@ -161,8 +164,24 @@ def jails(*, home: str | os.PathLike[str] | None = None) -> list[str]:
     return Store(_path(home)).names()
 
 
+def _words(command: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(command, str | bytes) or not all(isinstance(word, str) for word in command):
+        raise UsageError(f"cannot run {command!r}: a command is a list of words", resolution='["ls", "-l"]')
+    return tuple(command)
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise UsageError(f"cannot wait for {timeout!r} seconds", resolution="a number above 0, or None")
+    return timeout
+
+
 def _bytes(text: bytes | str | None) -> bytes | None:
-    return text.encode() if isinstance(text, str) else text
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    if text is not None and not isinstance(text, bytes | bytearray | memoryview):
+        raise UsageError(f"cannot give a command {type(text).__name__} to read", resolution="bytes or text")
+    return text
 
 
 def _path(home: str | os.PathLike[str] | None) -> str | None:

@@ -9,8 +9,7 @@ JailkitError
 ├── GapError            a level cannot enforce what the profile asks for
 ├── StateError          a jail is not in the state that the verb needs
 ├── RealizeError        a tree could not be written
-├── BackendError        a mechanism of isolation failed
-└── FindingsError       a check ran and found something
+└── BackendError        a mechanism of isolation failed
 
 An error that is none of these is a bug of jailkit and keeps its traceback.
 """
@@ -133,7 +132,3 @@ _REMEDIES = {
 
 class BackendError(JailkitError):
     """The kernel or a container library refused a step of entering or leaving a jail."""
-
-
-class FindingsError(JailkitError):
-    """A check ran to its end and found at least one thing to mend."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
+from posixpath import normpath
 from typing import Any, Literal, get_args
 
 from jailkit.plan.codec import checked, parse_object
@@ -25,7 +26,7 @@ class Record:
         size, sha256: of a regular file's content.
         target: of a symbolic link.
         device: major and minor number of a device node.
-        source: the host file that was copied; `source_size` and `source_mtime_ns` are its stat(2) then.
+        source: the host file that was copied; `source_size` and `source_ctime_ns` are its stat(2) then.
         package: the Debian package that owns `source`.
         privileged: setuid, setgid and file capabilities were kept because the profile lists the file.
     """
@@ -42,7 +43,7 @@ class Record:
     device: tuple[int, int] | None = None
     source: str | None = None
     source_size: int = 0
-    source_mtime_ns: int = 0
+    source_ctime_ns: int = 0
     package: str | None = None
     privileged: bool = False
 
@@ -98,6 +99,9 @@ class Manifest:
         manifest = cls.of(map(_record, data["records"]), _packages(data["packages"]))
         if "/" not in manifest.records:
             raise ValueError("it has no record of the root")
+        for path in manifest.records:
+            if not _is_canonical(path):
+                raise ValueError(f"{path[:80]!r} is no path of a jail")
         return manifest
 
 
@@ -105,7 +109,12 @@ _BATCH = 1000
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _DEFAULTS = {"size": 0, "sha256": None, "target": None, "device": None, "source": None, "source_size": 0,
-             "source_mtime_ns": 0, "package": None, "privileged": False}  # fmt: skip
+             "source_ctime_ns": 0, "package": None, "privileged": False}  # fmt: skip
+
+
+def _is_canonical(path: str) -> bool:
+    """Tell whether a path is absolute, without empty components, `.` and `..`."""
+    return path.startswith("/") and normpath(path) == path and not path.startswith("//")
 
 
 def _compact(record: Record) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, pack
         sha256=digest,
         source=entry.source,
         source_size=before.st_size,
-        source_mtime_ns=before.st_mtime_ns,
+        source_ctime_ns=before.st_ctime_ns,
         package=package,
         privileged=entry.keep_privileges,
     )

@@ -8,9 +8,11 @@ from dataclasses import asdict
 
 import click
 
+from jailkit.backends.base import Gap
 from jailkit.cli.complete import complete_levels, complete_profiles
-from jailkit.cli.output import print_json, progress, size, store_of
+from jailkit.cli.output import print_json, progress, size, store_of, warn
 from jailkit.lifecycle.create import Order, check_gaps, create, order
+from jailkit.lifecycle.place import hindrances
 from jailkit.manifest import Record
 from jailkit.plan.model import Because, Copy, Device, Directory, Entry, Plan, Reason, Symlink
 from jailkit.store import Jail
@@ -45,15 +47,14 @@ def command(
     store.sweep()
     wanted = order(profile, level)
     if dry_run:
-        gaps = check_gaps(wanted.plan, accept=True)
-        show_plan(wanted.plan, [asdict(gap) for gap in gaps], as_json=as_json)
+        show_plan(wanted.plan, check_gaps(wanted.plan, accept=True), as_json=as_json)
         return
     with progress("creating", len(wanted.plan.entries), quiet=quiet or as_json) as step:
         records: list[Record] = []
 
         def note(record: Record) -> None:
             records.append(record)
-            step()
+            step(record)
 
         jail = create(wanted, store, name=name, accept_gaps=accept_gaps, progress=note)
     if as_json:
@@ -73,32 +74,27 @@ def created(jail: Jail, wanted: Order, records: Sequence[Record]) -> dict[str, o
         "bytes": sum(record.size for record in records),
         "omissions": [asdict(omission) for omission in wanted.plan.omissions],
         "gaps": [asdict(gap) for gap in check_gaps(wanted.plan, accept=True)],
+        "hindrances": list(hindrances(jail.rootfs)),
     }
 
 
 def report(jail: Jail, wanted: Order, records: Sequence[Record], seconds: float) -> None:
     """Tell a person what was made, and what was not."""
-    for omission in wanted.plan.omissions:
-        click.echo(f"left out: {printable(omission.key)}: {printable(omission.message)}", err=True)
-    for gap in check_gaps(wanted.plan, accept=True):
-        click.echo(f"does not hold: {gap.key}: {gap.reason}", err=True)
+    warn(wanted.plan.omissions, check_gaps(wanted.plan, accept=True), hindrances(jail.rootfs))
     files = sum(record.kind == "file" for record in records)
     total = size(sum(record.size for record in records))
     click.echo(f"created jail {jail.name} at level {jail.level}: {files} files, {total}, in {seconds:.2f} s")
 
 
-def show_plan(plan: Plan, gaps: list[dict[str, str]], *, as_json: bool) -> None:
+def show_plan(plan: Plan, gaps: Sequence[Gap], *, as_json: bool) -> None:
     """Print what create would do."""
     if as_json:
         entries = [{"type": kind(entry), **asdict(entry)} for entry in plan.entries]
-        print_json({**asdict(plan), "entries": entries, "gaps": gaps})
+        print_json({**asdict(plan), "entries": entries, "gaps": [asdict(gap) for gap in gaps]})
         return
     for entry in plan.entries:
         click.echo(printable(_line(entry)))
-    for omission in plan.omissions:
-        click.echo(f"left out: {printable(omission.key)}: {printable(omission.message)}", err=True)
-    for gap in gaps:
-        click.echo(f"would not hold: {gap['key']}: {gap['reason']}; {gap['remedy']}", err=True)
+    warn(plan.omissions, gaps)
     click.echo(f"a jail at level {plan.level} would have {counted(len(plan.entries), 'path')}; nothing was made")
 
 

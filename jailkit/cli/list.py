@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from jailkit.cli.output import moment, print_json, store_of, table
 from jailkit.errors import StateError
 from jailkit.store import Store
+from jailkit.store.jail import SUDO
 
 
 @click.command("list")
@@ -25,7 +27,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
         header = ("NAME", "LEVEL", "PROFILE", "CREATED")
         table([(row["name"], row["level"], row["profile"], _date(row["created"])) for row in rows], header)
     else:
-        click.echo(f"no jails in {store.home}; make one with: jailkit create shell", err=True)
+        click.echo(
+            f"no jails in {store.home}; make one with: jailkit create shell{SUDO if os.geteuid() else ''}", err=True
+        )
 
 
 def _row(store: Store, name: str) -> dict[str, Any]:

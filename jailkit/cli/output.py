@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jailkit.store import Store
 from jailkit.text import printable
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+if TYPE_CHECKING:
+    from jailkit.backends.base import Gap
+    from jailkit.plan.model import Omission
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+_NOTES = 20  # that are printed; a tree may bring thousands
 
 
 def store_of(ctx: click.Context) -> Store:
@@ -29,11 +35,10 @@ def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
 
 def size(count: float) -> str:
     """Write a number of bytes for people."""
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
+    if count < 1024:
+        return f"{count:.0f} B"
+    power = min(len(_UNITS), int(math.log2(count) / 10))
+    return f"{count / 1024**power:.1f} {_UNITS[power - 1]}"
 
 
 def moment(seconds: float) -> str:
@@ -49,11 +54,22 @@ def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def warn(omissions: Sequence[Omission], gaps: Sequence[Gap], hindrances: Iterable[str] = ()) -> None:
+    """Name, on standard error, what a jail goes without."""
+    notes = [f"note: {omission.key}: {omission.message}" for omission in omissions]
+    if len(notes) > _NOTES:
+        notes[_NOTES:] = [f"note: and {len(notes) - _NOTES} more; `jailkit create --dry-run --json` lists all"]
+    notes += [f"does not hold: {gap.key}: {gap.reason}" for gap in gaps]
+    notes += [f"warning: {hindrance}" for hindrance in hindrances]
+    for note in notes:
+        click.echo(printable(note), err=True)
+
+
 @contextlib.contextmanager
-def progress(label: str, entries: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Show a bar while entries are made, on a terminal only."""
+def progress(label: str, entries: int | None, *, quiet: bool) -> Iterator[Callable[[object], None]]:
+    """Show a bar while entries are made, on a terminal only; None where their number is not known yet."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():  # None: the caller has closed it.
-        yield lambda: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,4 +77,4 @@ def progress(label: str, entries: int, *, quiet: bool) -> Iterator[Callable[[], 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=entries)
-        yield lambda: bar.advance(task)
+        yield lambda _: bar.advance(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import click
@@ -9,8 +10,11 @@ import click
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.cli.complete import complete_jails_and_profiles, complete_levels
 from jailkit.cli.enter import EnterCommand, enter_options, execute, exit_with, make_request
-from jailkit.lifecycle.create import is_profile, order, temporary
+from jailkit.cli.output import progress, warn
+from jailkit.errors import UsageError
+from jailkit.lifecycle.create import check_gaps, is_profile, order, temporary
 from jailkit.lifecycle.enter import started, started_in
+from jailkit.lifecycle.place import hindrances
 from jailkit.store import Store
 
 
@@ -37,6 +41,11 @@ def command(
     request = make_request(words, options)
     if is_profile(target, store):
         result = run_profile(target, request, store, options)
+    elif options["level"] or options["accept_gaps"]:
+        raise UsageError(
+            f"cannot run in jail {target} with --level or --accept-gaps: it was made already",
+            resolution="leave them out, or name a profile",
+        )
     else:
         result = execute(started(target, request, store))
     exit_with(result, as_json=options["as_json"])
@@ -46,5 +55,9 @@ def run_profile(profile: str, request: ExecRequest, store: Store, options: dict[
     """Make a jail, run the command in it and destroy the jail, whatever happened."""
     store.sweep()
     wanted = order(profile, options["level"])
-    with temporary(wanted, store, accept_gaps=options["accept_gaps"]) as jail:
+    gaps = check_gaps(wanted.plan, accept=options["accept_gaps"])
+    with contextlib.ExitStack() as stack:
+        with progress("creating", len(wanted.plan.entries), quiet=False) as step:
+            jail = stack.enter_context(temporary(wanted, store, progress=step))
+        warn(wanted.plan.omissions, gaps, hindrances(jail.rootfs))
         return execute(started_in(jail, request))

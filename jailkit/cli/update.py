@@ -7,14 +7,19 @@ from dataclasses import asdict
 import click
 
 from jailkit.cli.complete import complete_jails
-from jailkit.cli.output import print_json, store_of
+from jailkit.cli.output import print_json, progress, store_of, warn
 from jailkit.lifecycle.update import Update, rollback, update
 from jailkit.text import printable
 
 
 @click.command("update")
 @click.argument("name", shell_complete=complete_jails)
-@click.option("--rollback", "back", is_flag=True, help="Go back to the tree from before the last update.")
+@click.option(
+    "--rollback",
+    "back",
+    is_flag=True,
+    help="Exchange the tree for the one from before the last update; a second time, back again.",
+)
 @click.option("--accept-gaps", is_flag=True, help="Update even if settings of the profile would not hold.")
 @click.option("--force", "-f", is_flag=True, help="Kill the processes in the jail first.")
 @click.option("--json", "as_json", is_flag=True, help="Print what changed as JSON.")
@@ -36,7 +41,8 @@ def command(
         elif not quiet:
             click.echo(f"jail {name} is back at generation {jail.generation}")
         return
-    result = update(name, store, accept_gaps=accept_gaps, force=force)
+    with progress("updating", None, quiet=quiet or as_json) as step:
+        result = update(name, store, accept_gaps=accept_gaps, force=force, progress=step)
     if as_json:
         print_json(asdict(result))
     elif not quiet:
@@ -45,6 +51,7 @@ def command(
 
 def report(result: Update) -> None:
     """Name what changed."""
+    warn(result.omissions, result.gaps)
     carried = result.carried
     lists = {"added": result.added, "removed": result.removed, "changed": result.changed}
     lists |= {"kept the jail's own": carried.kept, "restored from the host": carried.replaced}

@@ -42,7 +42,7 @@ def report(result: Verification) -> None:
     verdict = "nothing found" if result.ok else counted(len(result.findings), "finding")
     checked = f"{counted(result.paths, 'path')}, {counted(result.smoke, 'smoke command')}"
     click.echo(f"verified jail {result.name}: {checked}: {verdict}")
-    if not result.ok:
+    if any(finding.check != "mount" for finding in result.findings):
         click.echo(
             f"  Try: jailkit update {result.name}, which rebuilds it from its profile and this host; "
             "what is extra stays, delete it by hand",

@@ -28,7 +28,7 @@ class Carried:
 
     Attributes:
         kept: carried over as the jail had them.
-        replaced: what had been altered and is as planned again: copies from the host, directories and devices.
+        replaced: what had been altered or deleted and is as planned again.
         dropped: path and reason for what cannot live in the new tree.
     """
 
@@ -37,11 +37,12 @@ class Carried:
     dropped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def carry(old: Tree, new: Tree, manifest: Manifest) -> Carried:
+def carry(old: Tree, new: Tree, manifest: Manifest, *, by_root: bool) -> Carried:
     """Copy every path that the jail added or changed since `manifest` was written.
 
     An altered copy of a host file, directory or device that the jail's user could not have changed is damage, not
     data, so it is not kept. A text or a link of the profile's is: whoever changed it on the host meant to.
+    With `by_root` the jail's user is uid 0 and could change everything.
     Devices, sockets and FIFOs are dropped; setuid and setgid are taken away.
 
     Raises:
@@ -50,10 +51,13 @@ def carry(old: Tree, new: Tree, manifest: Manifest) -> Carried:
     result = Carried()
     found = list(drifts(old, manifest))
     result.dropped += [(drift.path, drift.message) for drift in found if drift.difference == "unread"]
-    damaged = {drift.path for drift in found if not by_inhabitant(drift, manifest)}
+    damaged = {drift.path for drift in found if not by_root and not by_inhabitant(drift, manifest)}
     for drift in _in_order(drift for drift in found if drift.difference != "unread"):
         record = manifest.records.get(drift.path)
-        if drift.status is None or drift.path in ("/", LD_SO_CACHE):
+        if drift.path in ("/", LD_SO_CACHE):
+            continue
+        if drift.status is None:
+            result.replaced += [drift.path] if _is_there(new, drift.path) else []
             continue
         if record is not None and drift.path in damaged and (record.source or record.kind in ("directory", "device")):
             result.replaced.append(drift.path)
@@ -64,6 +68,14 @@ def carry(old: Tree, new: Tree, manifest: Manifest) -> Carried:
         else:
             result.dropped.append((drift.path, reason))
     return result
+
+
+def _is_there(tree: Tree, path: str) -> bool:
+    try:
+        os.close(tree.open(path, os.O_PATH | os.O_NOFOLLOW))
+    except OSError:
+        return False
+    return True
 
 
 def _in_order(found: Iterable[Drift]) -> list[Drift]:

@@ -148,20 +148,21 @@ def write_records(wanted: Order, draft: str, name: str, *, generation: int, mani
 
 
 @contextlib.contextmanager
-def temporary(wanted: Order, store: Store, *, accept_gaps: bool = False) -> Iterator[Jail]:
+def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: None) -> Iterator[Jail]:
     """Make a jail for one use, and delete it and end what runs in it when that is over.
+
+    The caller has looked at the gaps.
 
     It stays a draft, under a lock that ends with this process: so it is no jail to others, and if this process is
     killed, the next command sweeps it.
 
     Raises:
-        GapError, PrivilegeError, RealizeError: as `create`.
+        PrivilegeError, RealizeError: as `create`.
     """
-    check_gaps(wanted.plan, accept=accept_gaps)
     check_privilege(wanted.plan.level)
     name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
     with store.draft(name) as draft:
-        build(wanted, draft, name, generation=1, progress=lambda _: None)
+        build(wanted, draft, name, generation=1, progress=progress)
         jail = read_jail(draft)
         try:
             yield jail

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from jailkit.backends.base import Gap
 from jailkit.errors import RealizeError, StateError
 from jailkit.host import Host
+from jailkit.levels import LEVELS
 from jailkit.lifecycle.carry import Carried, carry
 from jailkit.lifecycle.create import Order, build, check_gaps, check_level, check_privilege, order
 from jailkit.lifecycle.destroy import PATIENCE, check_idle, check_mounts, end_processes
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest, Record
+from jailkit.plan.model import Omission
 from jailkit.plan.planner import make_plan
 from jailkit.profile import restore_profile
 from jailkit.realize import Progress
@@ -26,6 +29,7 @@ class Update:
     """What an update changed: paths of the tree, and what became of the jail's own changes.
 
     `from_file` tells whether the profile's file was read again; if it is gone, the copy beside the jail is used.
+    `omissions` and `gaps` are what the new plan goes without.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Update:
     removed: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     carried: Carried = field(default_factory=Carried)
+    omissions: Sequence[Omission] = ()
+    gaps: Sequence[Gap] = ()
 
 
 def update(
@@ -55,13 +61,14 @@ def update(
     """
     with _held(name, store, force=force) as jail:
         wanted, from_file = replan(jail)
-        check_gaps(wanted.plan, accept=accept_gaps)
+        gaps = check_gaps(wanted.plan, accept=accept_gaps)
         old = read_manifest(jail)
         with store.draft(name) as draft:
             new = build(wanted, draft, name, generation=jail.generation + 1, progress=progress)
             carried = _carry(jail, draft, old)
             store.swap(draft, name)
-    return Update(name, jail.generation + 1, from_file, *_differences(old, new), carried)
+    added, removed, changed = _differences(old, new)
+    return Update(name, jail.generation + 1, from_file, added, removed, changed, carried, wanted.plan.omissions, gaps)
 
 
 @contextlib.contextmanager
@@ -102,7 +109,7 @@ def _carry(jail: Jail, draft: str, manifest: Manifest) -> Carried:
         return Carried()  # The tree is gone: an update is what brings it back.
     try:
         with Tree(jail.rootfs) as old, Tree(f"{draft}/rootfs") as new:
-            return carry(old, new, manifest)
+            return carry(old, new, manifest, by_root=not LEVELS[jail.level].confines)
     except OSError as error:
         raise RealizeError(
             f"cannot carry the changes of jail {jail.name} over: {error.strerror}",

@@ -12,24 +12,25 @@ from typing import Literal
 from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.elf import Loader
-from jailkit.errors import ElfError, JailkitError, StateError
+from jailkit.errors import ElfError, JailkitError, PlanError, StateError
 from jailkit.host import Host
 from jailkit.lifecycle.drift import by_inhabitant, drifts
+from jailkit.lifecycle.place import hindrances
 from jailkit.linux.attempt import answer
 from jailkit.linux.copy import sha256
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest, Record
 from jailkit.plan.guard import is_open, is_system, system_places
 from jailkit.plan.model import Smoke
+from jailkit.plan.tidy import canonical
 from jailkit.store import Jail, Store, read_jail
 
 Check = Literal[
     "content", "mode", "owner", "type", "target", "device", "missing", "extra", "unread", "setuid", "writable",
-    "capabilities", "unresolved", "dangling", "interpreter", "stale", "smoke",
+    "capabilities", "unresolved", "dangling", "interpreter", "stale", "smoke", "mount",
 ]  # fmt: skip
 
-
-_MATCHING = 10  # seconds
+_MATCHING_SECONDS = 10  # of CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def verify(name: str, store: Store, *, smoke: bool = True, host: Host | None = N
             result.findings += _links(tree, manifest)
             result.findings += _programs(jail, manifest, host)
         result.findings += _stale(manifest, host)
+        result.findings += [Finding("mount", "/", message) for message in hindrances(jail.rootfs)]
         if smoke:
             result.smoke = len(jail.runtime.smoke)
             result.findings += _smokes(jail)
@@ -164,9 +166,20 @@ def _has_capabilities(tree: Tree, path: str) -> bool:
 
 
 def _links(tree: Tree, manifest: Manifest) -> Iterator[Finding]:
+    links = {path: record.target for path, record in manifest.records.items() if record.target}
     for record in manifest.records.values():
-        if record.kind == "symlink" and not _resolves(tree, record.path):
+        if record.kind == "symlink" and not _resolves(tree, record.path) and _was_whole(record, manifest, links):
             yield Finding("dangling", record.path, f"points to {record.target}, which is not in the jail")
+
+
+def _was_whole(record: Record, manifest: Manifest, links: dict[str, str]) -> bool:
+    """Tell whether a link led somewhere when the jail was made. One of the profile's own need not: `create` says so."""
+    if not record.reason.key.startswith("symlinks:"):
+        return True
+    try:
+        return canonical(record.path, links, follow_last=True) in manifest.records
+    except PlanError:
+        return False
 
 
 def _resolves(tree: Tree, path: str) -> bool:
@@ -216,12 +229,15 @@ def _stale(manifest: Manifest, host: Host) -> Iterator[Finding]:
 
 
 def _changed(record: Record, host: Host) -> str | None:
-    """Say how a source differs from what was copied; its content decides, size and time only spare reading it."""
+    """Say how a source differs from what was copied; its content decides, size and ctime only spare reading it.
+
+    ctime and not mtime: whoever changes a file can set the one back, but not the other (inode(7)).
+    """
     assert record.source is not None  # noqa: S101 - narrows the type for the caller's filter
     status = host.lstat(record.source)
     if status is None or not stat.S_ISREG(status.st_mode):
         return "is gone from the host"
-    if (status.st_size, status.st_mtime_ns) == (record.source_size, record.source_mtime_ns):
+    if (status.st_size, status.st_ctime_ns) == (record.source_size, record.source_ctime_ns):
         return None
     try:
         descriptor = os.open(host.real_path(record.source), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -280,7 +296,7 @@ def _ended(smoke: Smoke, result: ExecResult) -> str:
 
 def _mismatch(pattern: str, stdout: str) -> str | None:
     """Search in a child: a short expression may take longer than the universe has, and cannot be interrupted."""
-    found = answer(lambda: re.search(pattern, stdout) is not None, _MATCHING)
+    found = answer(lambda: re.search(pattern, stdout) is not None, _MATCHING_SECONDS)
     if found is None:
-        return f"printed {stdout[:200]!r}, in which {pattern!r} was not found in {_MATCHING} s of CPU time"
+        return f"printed {stdout[:200]!r}, in which {pattern!r} was not found in {_MATCHING_SECONDS} s of CPU time"
     return None if found else f"printed {stdout[:200]!r}, which does not match {pattern!r}"

@@ -30,7 +30,8 @@ class Tree:
     """
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # O_NOFOLLOW: a jail's tree that somebody replaced by a link is no tree of a jail.
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def __enter__(self) -> Tree:
         return self

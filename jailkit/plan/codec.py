@@ -8,7 +8,11 @@ from functools import cache
 from types import NoneType
 from typing import Any
 
+from jailkit.linux.capabilities import capability_mask
 from jailkit.plan.settings import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+
+_TOO_MUCH = 2**63
+_NOBODY = 2**32 - 1  # (uid_t) -1, which stands for no user (chown(2))
 
 # The annotations of what JSON holds as it is; modules postpone their evaluation, so they are text here.
 _PLAIN: dict[str, tuple[type, ...]] = {
@@ -25,12 +29,16 @@ def parse_object(text: str) -> dict[str, Any]:
         ValueError, TypeError: the text is none.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(data, dict):
         raise TypeError(f"expected an object, found {type(data).__name__}")
     return data
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def checked(kind: type, data: dict[str, Any]) -> dict[str, Any]:
@@ -43,9 +51,14 @@ def checked(kind: type, data: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f"expected an object, found {type(data).__name__}")
     types = _plain_fields(kind)
     for name, value in data.items():
-        if name in types and not isinstance(value, types[name]):
+        if name in types and not (isinstance(value, types[name]) and _is_sane(value)):
             raise TypeError(f"{name} cannot be {str(value)[:80]!r}")
     return data
+
+
+def _is_sane(value: object) -> bool:
+    """Tell whether a number is one that jailkit can have written: no uid, size, time or count is negative or huge."""
+    return not isinstance(value, int | float) or 0 <= value < _TOO_MUCH
 
 
 @cache
@@ -85,8 +98,10 @@ def runtime_from_data(data: dict[str, Any]) -> Runtime:
 
 
 def _account(data: dict[str, Any]) -> Account:
-    groups = tuple(int(group) for group in data["groups"])
-    return Account(**{**checked(Account, data), "groups": groups})
+    account = Account(**{**checked(Account, data), "groups": tuple(int(group) for group in data["groups"])})
+    if not all(0 <= number < _NOBODY for number in (account.uid, account.gid, *account.groups)):
+        raise ValueError(f"the ids of {account.name} are none that a user can have")
+    return account
 
 
 def _limits(data: dict[str, Any]) -> Limits:
@@ -100,9 +115,15 @@ def _isolation(data: dict[str, Any]) -> Isolation:
         **{
             **checked(Isolation, data),
             "namespaces": None if namespaces is None else _texts(namespaces),
-            "capabilities": _texts(data["capabilities"]),
+            "capabilities": _capabilities(data["capabilities"]),
         }
     )
+
+
+def _capabilities(data: object) -> tuple[str, ...]:
+    names = _texts(data)
+    capability_mask(names)
+    return names
 
 
 def _smoke(data: dict[str, Any]) -> Smoke:

@@ -147,12 +147,19 @@ class Store:
                 raise exists(name) from error
 
     def swap(self, draft: str, name: str) -> None:
-        """Exchange a complete draft and the jail `name` in one step, and keep the old tree in previous/."""
+        """Exchange a complete draft and the jail `name` in one step, and keep the old tree in previous/.
+
+        The draft goes to previous/ first: so the one rename that makes it the jail keeps the old tree as well, and
+        nothing is lost if this process dies between the two. What was there before is deleted last.
+        """
         previous = f"{self.home}/previous/{name}"
-        self._discard(previous)
         with self._store_lock():
-            rename_exchange(draft, f"{self.home}/jails/{name}")
-            rename_noreplace(draft, previous)
+            if os.path.lexists(previous):
+                rename_exchange(draft, previous)
+            else:
+                rename_noreplace(draft, previous)
+            rename_exchange(previous, f"{self.home}/jails/{name}")
+        self._discard(draft)
 
     def rollback(self, name: str) -> None:
         """Exchange the jail `name` and the tree it had before its last update.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime
 from jailkit.plan.settings import Runtime
 
 FORMAT = 1
+_LARGEST = 4 << 20  # bytes of a record, which holds the smoke commands of a profile of at most 1 MiB
+_LAST = 253402300799  # 9999-12-31: what a date can be
 MARKER = ".jailkit"
 SUDO = "; jails that root made are seen with sudo"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -64,6 +67,8 @@ class Jail:
         data = checked(cls, parse_object(text))
         if data.pop("format") != FORMAT:
             raise ValueError("written by another version of jailkit")
+        if data["created"] > _LAST:
+            raise ValueError(f"it was not created at {data['created']}")
         if not isinstance(data["level"], str) or data["level"] not in LEVELS:
             raise ValueError(f"there is no level {data['level']!r}")
         return cls(**{**data, "runtime": runtime_from_data(data["runtime"])}, directory=directory)
@@ -93,8 +98,7 @@ def read_jail(directory: str) -> Jail:
     name = os.path.basename(directory)
     remedy = f"jailkit destroy --force {name}"
     try:
-        with open(f"{directory}/jail.json", encoding="utf-8") as file:
-            return Jail.loads(file.read(), directory)
+        return Jail.loads(_read_record(f"{directory}/jail.json"), directory)
     except PermissionError as error:
         raise unreadable(name, error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -103,6 +107,16 @@ def read_jail(directory: str) -> Jail:
         raise StateError(f"cannot use jail {name}: its record jail.json is gone", resolution=remedy) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(f"cannot read the record of jail {name}: {error}", resolution=remedy) from error
+
+
+def _read_record(path: str) -> str:
+    """Read a record; whatever somebody put in its place, this neither waits nor fills the memory."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, encoding="utf-8") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            raise ValueError("it is no regular file, or larger than any record")
+        return file.read()
 
 
 def missing(directory: str) -> StateError:

@@ -6,6 +6,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.profiles import write_profile
@@ -98,6 +99,20 @@ def test_what_run_takes(box: api.OpenJail) -> None:
     assert box.run(["sleep", "60"], timeout=0.05).reason == "timeout"
     with pytest.raises(UsageError, match="cannot run as ghost"):
         box.run(["id"], user="ghost")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("cat", {}), (b"cat", {}), ([b"cat"], {}), (["cat"], {"timeout": float("nan")}), (["cat"], {"timeout": 0}),
+        (["cat"], {"timeout": -1}), (["cat"], {"timeout": "5"}), (["cat"], {"input": 5}),
+    ],
+)  # fmt: skip
+def test_what_run_refuses(home: Path, profile: Path, box: api.OpenJail, command: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        box.run(command, **options)
+    with pytest.raises(UsageError):
+        jailkit.run(profile, command, home=home, **options)
 
 
 def test_verify_and_update(home: Path, box: api.OpenJail, profile: Path) -> None:

@@ -69,7 +69,7 @@ def test_json(jailkit: Jailkit, home: Path, profile: Path) -> None:
     done = jailkit("create", profile, "--name", "box", "--level", "chroot-root", "--json")
     assert done.stderr == ""
     made = json.loads(done.stdout)
-    assert set(made) == {"name", "level", "profile", "rootfs", "paths", "bytes", "omissions", "gaps"}
+    assert set(made) == {"name", "level", "profile", "rootfs", "paths", "bytes", "omissions", "gaps", "hindrances"}
     assert (made["name"], made["level"], made["profile"]) == ("box", "chroot-root", str(profile))
     assert made["rootfs"] == f"{home}/jails/box/rootfs"
     listed = json.loads(jailkit("list", "--json").stdout)
@@ -174,7 +174,7 @@ def test_what_is_optional_is_left_out_and_listed(jailkit: Jailkit, tmp_path: Pat
     done = jailkit("create", profile)
     assert done.returncode == 0
     assert done.stderr == (
-        "left out: binaries: no-such-program: no-such-program is not on this host's PATH\n"
+        "note: binaries: no-such-program: no-such-program is not on this host's PATH\n"
     )  # fmt: skip
     assert json.loads(jailkit("create", profile, "--name", "b", "--json").stdout)["omissions"] == [
         {"key": "binaries: no-such-program", "message": "no-such-program is not on this host's PATH"}
@@ -353,7 +353,7 @@ def test_a_full_disk(small_disk: tuple[Path, Path], tmp_path: Path, spare: int) 
 
     said, resolution, after = shielded(body, *small_disk)
     assert "No space left on device" in said
-    assert resolution == "free some space there, or put the jails on another file system with --home"
+    assert resolution == "free some space where the jails are, or put them on another file system with --home"
     assert after == []
 
 
@@ -430,6 +430,7 @@ def test_a_disk_on_which_no_jail_works_is_found_by_verify(
         return [f"{finding.check} {finding.message}" for finding in verify("small", store).findings]
 
     found = shielded(body, *small_disk)
+    assert found.pop(0).startswith("mount ")
     assert len(found) == 1
     assert found[0].startswith("smoke ")
     assert sign in found[0]

@@ -66,7 +66,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     )  # fmt: skip
     (shown,) = blocks("README.md", "console")
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.splitlines() if not line.startswith("left out: ")] == []
+    assert [line for line in done.stderr.splitlines() if not line.startswith("note: ")] == []
     output = done.stdout[done.stdout.index("$ ") :]  # Before it the set-up may say what it does.
     assert normal(output) == normal(shown)
     assert {path.name for path in set(Path("/var/tmp").iterdir()) - before if "demo" in path.name} == set()

@@ -166,6 +166,19 @@ def test_update(store: Store, wanted: Order, tmp_path: Path) -> None:
     assert tree(store) == new
 
 
+def test_the_way_back_is_never_lost(store: Store, wanted: Order) -> None:
+    """An update of a jail that can be rolled back: at no step is there nothing to go back to."""
+    create(wanted, store)
+    update("box", store)
+    for _ in steps(lambda: update("box", store)):
+        assert whole(store)
+        clean(store, previous=True)
+        assert store.has_previous("box")
+        rollback("box", store)
+        assert whole(store)
+    clean(store, previous=True)
+
+
 def test_rollback(store: Store, wanted: Order, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("old")
     create(wanted, store)

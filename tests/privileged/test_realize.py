@@ -104,7 +104,7 @@ def test_records_tell_what_is_there(make: Make, tmp_path: Path) -> None:
     record = records["/c"]
     status = os.stat(path)
     assert (record.size, record.source, record.package) == (7, path, "pkg")
-    assert (record.source_size, record.source_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert (record.source_size, record.source_ctime_ns) == (status.st_size, status.st_ctime_ns)
     assert record.sha256 is not None
     assert record.sha256.startswith(short_hash("content"))
     assert (records["/l"].target, records["/"].kind, records["/etc/ld.so.cache"].reason.because) == (

@@ -44,6 +44,27 @@ def test_a_jail_that_is_there_is_used_and_stays(profile: Path, jailkit: Jailkit)
     assert api.jails() == ["box"]
 
 
+@pytest.mark.parametrize("option", [["--level", "chroot-root"], ["--level", "bogus"], ["--accept-gaps"]])
+def test_options_of_a_new_jail_are_refused_for_one_that_is_there(
+    profile: Path, jailkit: Jailkit, option: list[str]
+) -> None:
+    api.create(profile, name="box")
+    done = jailkit("run", *option, "box", "--", "id")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "cannot run in jail box with --level or --accept-gaps: it was made already" in done.stderr
+
+
+def test_what_the_jail_goes_without_is_named(tmp_path: Path, home: Path, jailkit: Jailkit) -> None:  # noqa: ARG001
+    profile = write_profile(
+        tmp_path, "poor", binaries=["sh", {"name": "no-such-program", "optional": True}], limits={"memory": "1M"}
+    )
+    assert jailkit("run", profile, "--", "sh", "-c", ":").returncode == 125
+    done = jailkit("run", "--accept-gaps", profile, "--", "sh", "-c", "echo ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "note: binaries: no-such-program: no-such-program is not on this host's PATH" in done.stderr
+    assert "does not hold: limits.memory:" in done.stderr
+
+
 def test_a_jail_comes_before_a_shipped_profile(profile: Path, jailkit: Jailkit) -> None:
     api.create(profile, name="busybox")
     assert jailkit("run", "busybox").stdout == "/home/jail\n"

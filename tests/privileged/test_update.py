@@ -157,6 +157,26 @@ def test_a_copy_in_the_home_follows_the_host_until_the_jail_changes_it(box: Box)
     assert box.sh("cat ~/mine") == "own\n"
 
 
+def test_what_root_in_a_careless_jail_changed_is_its_own(tmp_path: Path, store: Store) -> None:
+    profile = write_profile(tmp_path, "box", level="chroot-root", binaries=["sh", "rm"], files=["/etc/hostname"])
+    create(order(str(profile)), store)
+    box = api.open("box", home=store.home)
+    assert box.run(["sh", "-c", "echo mine >/etc/hostname; rm /etc/hosts"]).ok
+    assert changes(update("box", store)) == {"kept": ["/etc/hostname"], "replaced": ["/etc/hosts"]}
+    assert Path(box.record.rootfs, "etc/hostname").read_text() == "mine\n"
+
+
+def test_what_the_new_plan_goes_without_is_named(box: Box, jailkit: Jailkit) -> None:
+    box.profile(binaries=["sh", "cat", {"name": "no-such-program", "optional": True}], limits={"memory": "1M"})
+    done = jailkit("update", "--accept-gaps", "box")
+    assert done.returncode == 0
+    assert "note: binaries: no-such-program: no-such-program is not on this host's PATH" in done.stderr
+    assert "does not hold: limits.memory: plain chroot has no cgroup" in done.stderr
+    said = json.loads(jailkit("update", "--accept-gaps", "--json", "box").stdout)
+    assert [omission["key"] for omission in said["omissions"]] == ["binaries: no-such-program"]
+    assert [gap["key"] for gap in said["gaps"]] == ["limits.memory"]
+
+
 def test_damaged_copies_are_restored(box: Box) -> None:
     whole = dump(box.root, owners=True)
     (box.root / "usr/bin/cat").write_bytes(b"x")
@@ -169,7 +189,9 @@ def test_damaged_copies_are_restored(box: Box) -> None:
     (box.root / "etc").chmod(0o777)
     (box.root / "tmp").chmod(0o777)
     result = box.update()
-    assert changes(result)["replaced"] == ["/dev/null", "/etc", "/srv/data", "/tmp", "/usr/bin/cat"]
+    assert changes(result)["replaced"] == [
+        "/dev/null", "/dev/zero", "/etc", "/srv/data", "/tmp", "/usr/bin/cat", "/usr/bin/sleep",
+    ]  # fmt: skip
     assert dump(box.root, owners=True) == whole
 
 
@@ -425,7 +447,7 @@ def test_the_command(box: Box, jailkit: Jailkit) -> None:
     data = json.loads(jailkit("update", "box", "--json").stdout)
     assert data == {
         "name": "box", "generation": 3, "from_file": True, "added": [], "removed": [], "changed": [],
-        "carried": {"kept": ["/home/jail/x"], "replaced": [], "dropped": []},
+        "carried": {"kept": ["/home/jail/x"], "replaced": [], "dropped": []}, "omissions": [], "gaps": [],
     }  # fmt: skip
     (box.folder / "box.yaml").unlink()
     done = jailkit("update", "box", "--quiet")

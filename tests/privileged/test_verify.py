@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.children import in_child
 from support.profiles import write_profile
 from support.trees import dump
 
@@ -22,6 +24,7 @@ from jailkit.store import Jail, Store
 pytestmark = pytest.mark.needs("root", "mknod", "chroot")
 
 Jailkit = Callable[..., subprocess.CompletedProcess[str]]
+CONSOLE = Path(sys.executable).with_name("jailkit")
 UID = 60999
 CAPABILITY = bytes.fromhex("01000002" + "00200000" + "0" * 24)  # cap_net_raw=ep, as setcap(8) writes it
 LIBRARIES = "usr/lib/*/libc.so.6"
@@ -63,6 +66,11 @@ def box(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jail:
 
 
 @pytest.fixture
+def store(home: Path) -> Store:
+    return Store(str(home))
+
+
+@pytest.fixture
 def root(box: Jail) -> Path:
     return Path(box.rootfs)
 
@@ -84,6 +92,55 @@ def test_a_new_jail_is_good(box: Jail) -> None:
     assert (result.findings, result.notes, result.smoke) == ([], [], 1)
     assert result.ok
     assert result.paths == len(dump(box.rootfs))
+
+
+def test_a_link_whose_target_the_jail_itself_makes(tmp_path: Path, store: Store) -> None:
+    links = {"/srv/later": "/run/later", "/srv/now": "/etc/motd", "/srv/loop": "loop"}
+    profile = write_profile(tmp_path, "box", text={"/etc/motd": "hello"}, symlinks=links)
+    box = create(order(str(profile)), store)
+    assert verify("box", store).ok
+    Path(box.rootfs, "etc/motd").unlink()
+    assert [(finding.check, finding.path) for finding in verify("box", store).findings] == [
+        ("missing", "/etc/motd"), ("dangling", "/srv/now"),
+    ]  # fmt: skip
+
+
+def test_a_source_changed_with_its_size_and_time_as_before(tmp_path: Path, store: Store) -> None:
+    source = tmp_path / "data"
+    source.write_text("before")
+    status = source.stat()
+    create(order(str(write_profile(tmp_path, "box", files=[{"source": str(source), "target": "/srv/data"}]))), store)
+    source.write_text("beside")
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [(finding.check, finding.path) for finding in verify("box", store).findings] == [("stale", "/srv/data")]
+
+
+def test_a_tree_that_is_a_link(box: Jail, root: Path) -> None:
+    root.rename(f"{root}.away")
+    root.symlink_to("/etc")
+    with pytest.raises(StateError, match="cannot verify jail box: its tree"):
+        look(box)
+
+
+@pytest.mark.parametrize(("option", "word"), [("nodev", "device"), ("noexec", "command")])
+def test_a_file_system_on_which_no_jail_works(tmp_path: Path, option: str, word: str) -> None:
+    profile = write_profile(tmp_path, "box", binaries=["true"])
+
+    def body() -> tuple[str, str, list[str]]:
+        (tmp_path / "home").mkdir(mode=0o700)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=0700,{option}", "none", tmp_path / "home"], check=True)
+        environment = os.environ | {"JAILKIT_HOME": str(tmp_path / "home")}
+        done = subprocess.run(
+            [CONSOLE, "create", profile], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        found = verify("box", Store(str(tmp_path / "home")), smoke=False).findings
+        return done.stdout, done.stderr, [f"{finding.check} {finding.message}" for finding in found]
+
+    made, warned, findings = in_child(body, private_mounts=True)
+    assert made.startswith("created jail box")
+    [message] = findings
+    assert message.startswith(f"mount {tmp_path}/home is mounted {option}, so no {word} of the jail can")
+    assert f"warning: {message.removeprefix('mount ')}" in warned
 
 
 def test_verify_changes_nothing(box: Jail) -> None:

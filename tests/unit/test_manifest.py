@@ -16,7 +16,7 @@ RECORDS = [
     Record("/usr/bin/sh", "symlink", 0o777, 0, 0, Reason("binaries: sh", "named"), target="dash"),
     Record(
         "/usr/bin/dash", "file", 0o755, 0, 0, Reason("binaries: sh", "link", "/usr/bin/sh"),
-        size=5, sha256="ab" * 32, source="/usr/bin/dash", source_size=5, source_mtime_ns=1_700_000_000_123_456_789,
+        size=5, sha256="ab" * 32, source="/usr/bin/dash", source_size=5, source_ctime_ns=1_700_000_000_123_456_789,
         package="dash", privileged=True,
     ),
     Record("/usr/lib/libc.so.6", "file", 0o644, 0, 0, Reason("binaries: sh", "library", "/usr/bin/dash"), size=1),
@@ -43,7 +43,7 @@ def test_no_field_is_forgotten(name: str) -> None:
     others = {
         "path": "/x", "kind": "file", "mode": 0o600, "uid": 7, "gid": 8, "reason": Reason("k", "tree", "/v"),
         "size": 3, "sha256": "00", "target": "t", "device": (9, 10), "source": "/s", "source_size": 4,
-        "source_mtime_ns": 5, "package": "p", "privileged": True,
+        "source_ctime_ns": 5, "package": "p", "privileged": True,
     }  # fmt: skip
     manifest = Manifest.of([replace(ROOT, **{name: others[name]}), replace(ROOT, path="/")])
     assert Manifest.loads(manifest.dumps()) == manifest
@@ -86,6 +86,8 @@ def test_a_record_in_full() -> None:
         MANIFEST.dumps().replace('"target":"dash"', '"target":5'),
         MANIFEST.dumps().replace('"device":[1,3]', '"device":5'),
         MANIFEST.dumps().replace('"path"', '"other"'),
+        *(MANIFEST.dumps().replace('"path":"/usr/bin/dash"', f'"path":"{odd}"')
+          for odd in ("../..", "usr", "", "/usr/", "//usr", "/usr/../etc", "/./usr")),
         "[" * 100_000,
     ],
 )  # fmt: skip

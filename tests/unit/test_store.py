@@ -319,6 +319,10 @@ HOSTILE = [
     ("runtime.limits.io", 5), ("runtime.limits.io", [{"path": 5}]), ("runtime.isolation", 5),
     ("runtime.isolation.namespaces", 5), ("runtime.isolation.capabilities", [5]), ("runtime.mounts", [[]]),
     ("runtime.mounts.0.source", 5), ("runtime.smoke.0.command", 5), ("runtime.smoke.0.stdin", 5), ("runtime.smoke", 5),
+    ("created", float("nan")), ("created", float("inf")), ("created", 1e300), ("generation", -1),
+    ("runtime.accounts.0.uid", 2**70), ("runtime.accounts.0.uid", -1), ("runtime.accounts.0.groups", [2**32]),
+    ("runtime.limits.open_files", -5), ("runtime.limits.wall_time", float("nan")),
+    ("runtime.smoke.0.timeout", float("nan")), ("runtime.isolation.capabilities", ["CAP_NOPE"]),
 ]  # fmt: skip
 
 
@@ -337,6 +341,22 @@ def test_a_damaged_record_says_so(store: Store, name: str, value: object) -> Non
 def test_a_record_that_is_no_record(store: Store, text: bytes) -> None:
     make(store)
     Path(store.home, "jails/box/jail.json").write_bytes(text)
+    with pytest.raises(StateError, match="cannot read the record of jail box"):
+        store.load("box")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "huge"])
+def test_a_record_that_would_never_end(store: Store, kind: str) -> None:
+    make(store)
+    path = Path(store.home, "jails/box/jail.json")
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
     with pytest.raises(StateError, match="cannot read the record of jail box"):
         store.load("box")
 

@@ -84,7 +84,7 @@ def test_the_wall_time_of_a_jail_bounds_every_request(
 
 
 def test_an_expression_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_MATCHING", 1)
+    monkeypatch.setattr(verify, "_MATCHING_SECONDS", 1)
     said = verify.judge_smoke(smoke(stdout_matches="(a|a)*b"), result(b"a" * 60))
     assert said is not None
     assert said.endswith("was not found in 1 s of CPU time")
