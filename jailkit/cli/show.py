@@ -12,8 +12,9 @@ from jailkit.backends import backend_for
 from jailkit.cli.complete import complete_jails
 from jailkit.cli.output import moment, print_json, size, store_of
 from jailkit.lifecycle.verify import read_manifest
-from jailkit.manifest import record_to_data
+from jailkit.manifest import Manifest, record_to_data
 from jailkit.plan.settings import Limits
+from jailkit.store import Jail, Store
 from jailkit.text import counted, printable
 
 
@@ -27,41 +28,58 @@ def command(ctx: click.Context, name: str, files: bool, as_json: bool) -> None:
     store = store_of(ctx)
     jail = store.load(name)
     manifest = read_manifest(jail)
-    backend = backend_for(jail.level)
-    pids = list(backend.processes(jail))
-    gaps = [gap.key for gap in backend.gaps(jail)]
-    records = list(manifest.records.values())
-    total = sum(record.size for record in records)
     if as_json:
-        data = asdict(jail)
-        data |= {"rootfs": jail.rootfs, "paths": len(records), "bytes": total, "processes": pids}
-        data |= {"packages": manifest.packages, "previous": store.has_previous(name), "gaps": gaps}
-        if files:
-            data["files"] = [record_to_data(record) for record in records]
-        print_json(data)
+        print_json(_data(jail, manifest, store, files=files))
         return
-    runtime = jail.runtime
-    lines = {
+    for key, value in _lines(jail, manifest, store).items():
+        if value:
+            click.echo(f"{key:<12} {printable(value)}")
+    for record in manifest.records.values() if files else ():
+        click.echo(f"{record.kind:<9} {record.mode:04o} {record.uid}:{record.gid} {printable(record.path)}")
+
+
+def _data(jail: Jail, manifest: Manifest, store: Store, *, files: bool) -> dict[str, object]:
+    """Describe a jail for programs."""
+    data: dict[str, object] = asdict(jail)
+    data |= {"rootfs": jail.rootfs, "paths": len(manifest.records), "bytes": _bytes(manifest)}
+    data |= {"processes": _processes(jail), "packages": manifest.packages, "gaps": _gaps(jail)}
+    data["previous"] = store.has_previous(jail.name)
+    if files:
+        data["files"] = [record_to_data(record) for record in manifest.records.values()]
+    return data
+
+
+def _lines(jail: Jail, manifest: Manifest, store: Store) -> dict[str, str]:
+    """Describe a jail for people; what is empty goes without saying."""
+    runtime, paths = jail.runtime, counted(len(manifest.records), "path")
+    return {
         "name": jail.name,
         "description": jail.description,
         "level": jail.level,
         "profile": f"{jail.profile} ({jail.source})",
         "created": f"{moment(jail.created)}, generation {jail.generation}",
         "rootfs": jail.rootfs,
-        "content": f"{counted(len(records), 'path')}, {size(total)}, from {counted(len(manifest.packages), 'package')}",
+        "content": f"{paths}, {size(_bytes(manifest))}, from {counted(len(manifest.packages), 'package')}",
         "user": runtime.user,
         "workdir": runtime.workdir or "the user's home",
         "command": shlex.join(runtime.command),
         "limits": ", ".join(_limits(runtime.limits)) or "none",
-        "not held": ", ".join(gaps),
-        "processes": ", ".join(map(str, pids)) or "none",
-        "rollback": "possible" if store.has_previous(name) else "nothing to go back to",
+        "not held": ", ".join(_gaps(jail)),
+        "processes": ", ".join(map(str, _processes(jail))) or "none",
+        "rollback": "possible" if store.has_previous(jail.name) else "nothing to go back to",
     }
-    for key, value in lines.items():
-        if value:
-            click.echo(f"{key:<12} {printable(value)}")
-    for record in records if files else ():
-        click.echo(f"{record.kind:<9} {record.mode:04o} {record.uid}:{record.gid} {printable(record.path)}")
+
+
+def _bytes(manifest: Manifest) -> int:
+    return sum(record.size for record in manifest.records.values())
+
+
+def _processes(jail: Jail) -> list[int]:
+    return list(backend_for(jail.level).processes(jail))
+
+
+def _gaps(jail: Jail) -> list[str]:
+    return [gap.key for gap in backend_for(jail.level).gaps(jail)]
 
 
 def _limits(limits: Limits) -> Iterator[str]:
