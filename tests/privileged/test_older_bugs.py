@@ -105,7 +105,7 @@ def test_an_update_deleted_the_host_s_files_through_a_bind_mount(store: Store, t
         mount(str(precious), f"{jail.rootfs}/srv/mnt", "none", 4096)  # MS_BIND
         said = []
         for act in (update, destroy):
-            with pytest.raises(StateError, match="1 mounts below it") as caught:
+            with pytest.raises(StateError, match="1 mount below it") as caught:
                 act("box", store, force=True)
             said += caught.value.details
         return said

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from jailkit.elf import Closure, read_elf
+from jailkit.elf.root import Root
 
 # A line of LD_TRACE_LOADED_OBJECTS, or of musl's --list: name => path (address), or the path alone.
 _LINE = re.compile(r"\t(?P<name>.+?)(?: => (?P<path>.+?))? \(0x[0-9a-f]+\)")
@@ -53,8 +54,10 @@ def trace(loader: str, program: str, cwd: str | None = None, root: str | None = 
 
 def _asked_for(loader: str, paths: list[str], root: str | None, cwd: str | None) -> bool:
     """Tell whether any of these files names the loader among what it needs."""
-    name = loader.rpartition("/")[2]
-    texts = (text for path in paths for _, text in read_elf((root or "") + os.path.join(cwd or "/", path)).requests)
+    name, tree = loader.rpartition("/")[2], Root(root or "/")
+    start = "/" if root else cwd or os.getcwd()
+    reals = (tree.real(os.path.join(start, path)) for path in paths)
+    texts = (text for real in reals if real for _, text in read_elf(tree.on_host(real)).requests)
     return any(text.rpartition("/")[2] == name for text in texts)
 
 
