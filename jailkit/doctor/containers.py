@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from jailkit.doctor.model import Check, explain, from_attempt
@@ -18,6 +19,8 @@ from jailkit.realize import find_ldconfig
 HARDENED: tuple[LevelName, ...] = ("chroot-hardened",)
 BOTH_LXC: tuple[LevelName, ...] = ("lxc-privileged", "lxc")
 UNPRIVILEGED: tuple[LevelName, ...] = ("chroot-hardened", "lxc")
+ENOUGH_IDS = 65536  # as many as 16 bits can name
+FIRST_ID = 100_000
 LIMITING = ("cpu", "cpuset", "memory", "pids")
 
 # A setting that forbids user namespaces, the value that does, and what to do about it.
@@ -99,18 +102,33 @@ def _id_ranges() -> Check:
     missing = [file for file in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(file), user)]
     if not missing:
         return Check("id ranges", True, f"{user} has ranges of subordinate ids", None, ("lxc",))
-    remedy = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+    first = first_free(Path(file) for file in ("/etc/subuid", "/etc/subgid"))
+    ids = f"{first}-{first + ENOUGH_IDS - 1}"
+    remedy = f"usermod --add-subuids {ids} --add-subgids {ids} {user}"
     return Check("id ranges", False, f"no range for {user} in {' and '.join(missing)}", remedy, ("lxc",))
 
 
 def _has_range(file: Path, user: str) -> bool:
-    """Tell whether subuid(5) gives the user at least 65536 ids in one range."""
+    """Tell whether subuid(5) gives the user enough ids in one range."""
+    return any(name == user and count >= ENOUGH_IDS for name, _, count in _ranges(file))
+
+
+def first_free(files: Iterable[Path]) -> int:
+    """Give the first id that lies behind all ranges of these files; 100000, where useradd(8) begins, if none does."""
+    return max([FIRST_ID, *(start + count for file in files for _, start, count in _ranges(file))])
+
+
+def _ranges(file: Path) -> list[tuple[str, int, int]]:
+    """Read subuid(5): user, first id, number of ids; lines that are none are passed over."""
     try:
         rows = [line.strip().split(":") for line in file.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return False
-    mine = [row[2] for row in rows if len(row) == 3 and row[0] == user]
-    return any(count.isdecimal() and int(count) >= 65536 for count in mine)
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [
+        (row[0], int(row[1]), int(row[2]))
+        for row in rows
+        if len(row) == 3 and row[1].isdecimal() and row[2].isdecimal()
+    ]
 
 
 def _binding() -> Check:

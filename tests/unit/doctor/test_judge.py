@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jailkit.doctor import Check, Diagnosis, judge
-from jailkit.doctor.containers import _has_range, userns_remedy
+from jailkit.doctor.containers import _has_range, first_free, userns_remedy
 from jailkit.doctor.home import existing
 from jailkit.levels import LADDER, LEVELS
 
@@ -83,6 +83,14 @@ def test_a_range_of_ids(tmp_path: Path, text: str, found: bool) -> None:
     file = tmp_path / "subuid"
     file.write_text(text)
     assert _has_range(file, "kim") is found
+
+
+def test_ids_that_nobody_has(tmp_path: Path) -> None:
+    uids, gids = tmp_path / "subuid", tmp_path / "subgid"
+    assert first_free([uids, gids]) == 100_000
+    uids.write_text("kim:100000:65536\nlee:9:x\nsam:231072:65536\n")
+    gids.write_text("kim:400000:100\n")
+    assert first_free([uids, gids]) == 400_100
 
 
 def test_no_file_of_ranges_is_no_range(tmp_path: Path) -> None:
