@@ -45,15 +45,15 @@ def merge(base: Mapping, over: Mapping) -> Mapping:
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         below = entries.get(key)
-        node = entry.node if below is None or key == "command" else _laid_over(below.node, entry.node)
+        node = entry.node if below is None else _laid_over(below.node, entry.node, key)
         entries[key] = Entry(entry.place, node)
     return Mapping(over.place, entries)
 
 
-def _laid_over(base: Node, over: Node) -> Node:
+def _laid_over(base: Node, over: Node, key: str) -> Node:
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         return merge(base, over)
-    if isinstance(base, Listing) and isinstance(over, Listing):
+    if isinstance(base, Listing) and isinstance(over, Listing) and key != "command":
         return _add_up(base, over)
     return base if isinstance(over, Scalar) and over.value is None else over
 
@@ -89,10 +89,10 @@ def _references(own: Mapping, faults: list[Fault]) -> list[Scalar]:
     if "extends" not in own.entries:
         return []
     node = own.entries["extends"].node
+    if isinstance(node, Scalar) and node.value is None:
+        return []
     references: list[Scalar] = []
     for item in node.items if isinstance(node, Listing) else (node,):
-        if isinstance(item, Scalar) and item.value is None:
-            continue
         try:
             references.append(Scalar(item.place, one_line(plain(item))))
         except Refusal as refusal:

@@ -11,6 +11,9 @@ from jailkit.profile.model import Isolation, Limits, Profile
 from jailkit.profile.nodes import Loc
 from jailkit.profile.refusal import closest
 
+# The mappings of a profile that hold settings of their own.
+SECTIONS: dict[str, type[BaseModel]] = {"isolation": Isolation, "limits": Limits}
+
 # Settings besides those of `isolation` and `limits` that a level or a host may be unable to enforce.
 _GAPS = ("devices", "keep-privileges", "mounts", "users")
 
@@ -22,7 +25,7 @@ def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def gap_keys() -> tuple[str, ...]:
     """Give what `accept-gaps` may list."""
-    nested = [f"{top}.{key}" for top, model in _SECTIONS.items() for key in keys_of(model)]
+    nested = [f"{top}.{key}" for top, model in SECTIONS.items() for key in keys_of(model)]
     return (*nested, *_GAPS)
 
 
@@ -33,13 +36,10 @@ def suggest_key(loc: Loc) -> str | None:
     if model is None:
         return None
     if model is Profile:
-        for section, part in _SECTIONS.items():
+        for section, part in SECTIONS.items():
             if key.replace("_", "-") in keys_of(part):
                 return f"{section}.{key.replace('_', '-')}"
     return closest(key, keys_of(model))
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {"isolation": Isolation, "limits": Limits}
 
 
 def _model_at(loc: Loc) -> type[BaseModel] | None:

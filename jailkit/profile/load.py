@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from jailkit.errors import Fault, ProfileError
 from jailkit.profile.checks import check
 from jailkit.profile.extend import resolve
+from jailkit.profile.keys import SECTIONS, keys_of
 from jailkit.profile.model import Profile
 from jailkit.profile.nodes import Loc, Mapping, locate, plain
 
@@ -95,12 +96,14 @@ def _model(data: dict[str, Any]) -> tuple[list[ErrorDetails], Profile | None]:
 
 def _without_empty(data: dict[str, Any]) -> dict[str, Any]:
     """Drop keys that have no value, such as a `binaries:` whose items are all commented out."""
-    sections = {
-        key: {name: value for name, value in section.items() if value is not None}
-        for key, section in data.items()
-        if key in ("isolation", "limits") and isinstance(section, dict)
-    }
-    return {key: sections.get(key, value) for key, value in data.items() if value is not None}
+    sections = {key: _given(data[key], model) for key, model in SECTIONS.items() if isinstance(data.get(key), dict)}
+    return _given({**data, **sections}, Profile)
+
+
+def _given(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Drop the model's own keys without a value; others stay, because a misspelt key is a fault however it ends."""
+    known = keys_of(model)
+    return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 def _pruned(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], dict[str, list[int]]]:

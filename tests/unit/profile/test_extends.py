@@ -60,6 +60,19 @@ def test_everything_merges(tmp_path: Path) -> None:
     assert profile.extends == ("parent.yaml",)
 
 
+def test_a_key_without_a_value_changes_nothing(tmp_path: Path) -> None:
+    profile = load(
+        tmp_path,
+        parent="name: p\ncommand: [ls]\nbinaries: [ls]\nlimits: {pids: 5}\n",
+        top="name: t\nextends: parent.yaml\ncommand:\nbinaries:\nlimits: {pids: }\n",
+    )
+    assert (profile.command, profile.binaries[0].name, profile.limits.pids) == (("ls",), "ls", 5)
+    assert faults(tmp_path, top="name: t\nextends: parent.yaml\nbinarys:\nextend:\n") == [
+        "top.yaml:3:1 binarys: unknown key -> binaries",
+        "top.yaml:4:1 extend: unknown key -> extends",
+    ]
+
+
 def test_a_form_replaces_the_other(tmp_path: Path) -> None:
     profile = load(
         tmp_path,

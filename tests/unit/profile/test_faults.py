@@ -49,6 +49,46 @@ binarys: [sh]
         ],
     ),
     (
+        "misspelt key without a value",
+        """\
+name: x
+binarys:
+limits: {memroy: }
+isolation:
+  capabilties:
+users: [{name: a, uids: }]
+""",
+        [
+            "2:1 binarys: unknown key -> binaries",
+            "3:10 limits.memroy: unknown key -> memory",
+            "5:3 isolation.capabilties: unknown key -> capabilities",
+            "6:19 users[0].uids: unknown key -> uid",
+        ],
+    ),
+    (
+        "a comma that begins another key",
+        """\
+name: x
+limits: {cpuset: 0-1,3}
+""",
+        [
+            "2:22 limits.3: unknown key",
+        ],
+    ),
+    (
+        "an item without a value",
+        """\
+name: x
+extends: [~]
+keep-privileges:
+-
+""",
+        [
+            "2:11 extends: expected text, got nothing",
+            "4:2 keep-privileges[0]: expected text, got nothing",
+        ],
+    ),
+    (
         "snake case",
         """\
 name: x
