@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Iterable, Iterator
 
 from jailkit.profile.model import Profile
-from jailkit.profile.names import DEVICES
+from jailkit.profile.names import DEVICES, pattern
 from jailkit.profile.nodes import Loc
 from jailkit.profile.paths import check_link, is_pattern
 from jailkit.profile.refusal import Refusal, closest, shown
 
-Finding = tuple[Loc, Refusal]
+Located = tuple[Loc, Refusal]
+
+# Characters of all regular expressions of a profile: compiling the worst of that length takes about a second.
+MAX_PATTERNS = 800
 
 # The accounts that a jail has besides those of the profile.
 _BUILT_IN = ("root", "nobody", "jail")
 
 
-def check(profile: Profile, faulty: frozenset[str]) -> Iterator[Finding]:
+def check(profile: Profile, faulty: frozenset[str]) -> Iterator[Located]:
     """Run all checks. `faulty` are top-level keys with faults of their own, whose content is not complete here."""
     yield from _duplicate_targets(profile)
     yield from _below_links(profile)
@@ -28,6 +32,7 @@ def check(profile: Profile, faulty: frozenset[str]) -> Iterator[Finding]:
     yield from _mounts(profile)
     yield from _io(profile)
     yield from _outputs(profile)
+    yield from _expressions(profile)
 
 
 def _placed(profile: Profile) -> Iterator[tuple[str, Loc]]:
@@ -43,7 +48,7 @@ def _placed(profile: Profile) -> Iterator[tuple[str, Loc]]:
         yield path, ("text", path)
 
 
-def _duplicate_targets(profile: Profile) -> Iterator[Finding]:
+def _duplicate_targets(profile: Profile) -> Iterator[Located]:
     devices = DEVICES if profile.devices is None else profile.devices
     claimed: dict[str, Loc] = {f"/dev/{name}": ("devices",) for name in devices}
     for path, loc in _placed(profile):
@@ -52,17 +57,27 @@ def _duplicate_targets(profile: Profile) -> Iterator[Finding]:
         claimed.setdefault(path, loc)
 
 
-def _below_links(profile: Profile) -> Iterator[Finding]:
+def _below_links(profile: Profile) -> Iterator[Located]:
     """Refuse an entry whose path goes through a link of the profile: it would land somewhere else."""
+    links = _topmost(profile.symlinks)
     for path, loc in _placed(profile):
-        parts = path.split("/")
-        parents = ("/".join(parts[:length]) for length in range(2, len(parts)))
-        link = next((parent for parent in parents if parent in profile.symlinks), None)
-        if link is not None:
+        # None of the links begins with another, so that the one before a path in their order is the only one to ask.
+        before = bisect(links, path) - 1
+        if before >= 0 and path.startswith(links[before]):
+            link = links[before].removesuffix("/")
             yield loc, Refusal(f"{shown(path)} is below {shown(link)}, which `symlinks` makes a link")
 
 
-def _links(profile: Profile) -> Iterator[Finding]:
+def _topmost(paths: Iterable[str]) -> list[str]:
+    """Give the paths that are not below another of them, in order, each with a slash at its end."""
+    found: list[str] = []
+    for path in sorted(f"{path}/" for path in paths):
+        if not found or not path.startswith(found[-1]):
+            found.append(path)
+    return found
+
+
+def _links(profile: Profile) -> Iterator[Located]:
     for path, target in profile.symlinks.items():
         try:
             check_link(path, target)
@@ -70,7 +85,7 @@ def _links(profile: Profile) -> Iterator[Finding]:
             yield ("symlinks", path), refusal
 
 
-def _accounts(profile: Profile) -> Iterator[Finding]:
+def _accounts(profile: Profile) -> Iterator[Located]:
     names: set[str] = set()
     uids: dict[int, str] = {}
     for number, user in enumerate(profile.users):
@@ -86,8 +101,8 @@ def _accounts(profile: Profile) -> Iterator[Finding]:
         uids.setdefault(user.uid, user.name)
 
 
-def _unknown_users(profile: Profile) -> Iterator[Finding]:
-    known = [*(user.name for user in profile.users), *_BUILT_IN]
+def _unknown_users(profile: Profile) -> Iterator[Located]:
+    known = dict.fromkeys([*(user.name for user in profile.users), *_BUILT_IN])
     for name, loc in _mentioned_users(profile):
         if not name.isdigit() and name not in known:
             yield loc, Refusal(f"there is no user {shown(name)} among `users`", closest(name, known))
@@ -116,7 +131,7 @@ def _owners(profile: Profile) -> Iterator[tuple[str, Loc]]:
             yield text.owner, ("text", path, "owner")
 
 
-def _gaps(profile: Profile) -> Iterator[Finding]:
+def _gaps(profile: Profile) -> Iterator[Located]:
     if not profile.accept_gaps:
         return
     # Imported here: few profiles list any.
@@ -129,7 +144,7 @@ def _gaps(profile: Profile) -> Iterator[Finding]:
             yield ("accept-gaps", number), Refusal(f"{shown(key)} is no setting that could be a gap", near)
 
 
-def _mounts(profile: Profile) -> Iterator[Finding]:
+def _mounts(profile: Profile) -> Iterator[Located]:
     targets: set[str] = set()
     for number, mount in enumerate(profile.mounts):
         if mount.type == "bind" and mount.source is None:
@@ -143,15 +158,32 @@ def _mounts(profile: Profile) -> Iterator[Finding]:
         targets.add(mount.target)
 
 
-def _io(profile: Profile) -> Iterator[Finding]:
+def _io(profile: Profile) -> Iterator[Located]:
     for number, io in enumerate(profile.limits.io):
         if io.read_bps is io.write_bps is io.read_iops is io.write_iops is None:
             yield ("limits", "io", number), Refusal("sets no limit")
 
 
-def _outputs(profile: Profile) -> Iterator[Finding]:
+def _outputs(profile: Profile) -> Iterator[Located]:
     for number, smoke in enumerate(profile.smoke):
         if smoke.stdout is not None:
             wanted = (smoke.stdout.equals, smoke.stdout.contains, smoke.stdout.matches)
             if sum(value is not None for value in wanted) != 1:
                 yield ("smoke", number, "stdout"), Refusal("needs exactly one of equals, contains and matches")
+
+
+def _expressions(profile: Profile) -> Iterator[Located]:
+    """Compile the expressions until they are too many: `re` may take a millisecond for each character."""
+    total = 0
+    for number, smoke in enumerate(profile.smoke):
+        if smoke.stdout is None or smoke.stdout.matches is None:
+            continue
+        loc = ("smoke", number, "stdout", "matches")
+        total += len(smoke.stdout.matches)
+        if total > MAX_PATTERNS:
+            yield loc, Refusal(f"the expressions of this profile have more than {MAX_PATTERNS} characters together")
+            return
+        try:
+            pattern(smoke.stdout.matches)
+        except Refusal as refusal:
+            yield loc, refusal

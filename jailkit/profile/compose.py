@@ -21,7 +21,7 @@ from jailkit.profile.read import has_control
 from jailkit.profile.refusal import shown
 
 MAX_DEPTH = 32
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 _WEIGHT = 100  # characters of text that count as one value more, so that aliases of a long text add up too
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

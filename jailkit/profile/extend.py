@@ -91,8 +91,12 @@ def _references(own: Mapping, faults: list[Fault]) -> list[Scalar]:
     node = own.entries["extends"].node
     if isinstance(node, Scalar) and node.value is None:
         return []
+    items = node.items if isinstance(node, Listing) else (node,)
+    if len(items) > MAX_FILES:
+        faults.append(node.place.fault(f"extends more than {MAX_FILES} profiles", "extends"))
+        return []
     references: list[Scalar] = []
-    for item in node.items if isinstance(node, Listing) else (node,):
+    for item in items:
         try:
             references.append(Scalar(item.place, one_line(plain(item))))
         except Refusal as refusal:

@@ -130,7 +130,7 @@ Extends = Annotated[
 GapKey = Annotated[str, Parsed(names.text, {"type": "string"})]
 Prose = Annotated[str, Parsed(names.prose, _TEXT)]
 Line = Annotated[str, Parsed(names.line, _TEXT)]
-Expression = Annotated[str, Parsed(names.pattern, _TEXT)]
+Expression = Annotated[str, Parsed(names.expression, _TEXT)]
 Words = Annotated[
     tuple[str, ...],
     Parsed(names.command_words, {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": _TEXT}]}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Iterable
 
 from jailkit.profile.paths import MAX_NAME, one_line, source_path
 from jailkit.profile.refusal import Refusal, closest, quote_hint, shown
@@ -16,8 +17,8 @@ POLICY_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 OWNER_PATTERN = r"^[a-z0-9_][a-z0-9_-]{0,31}(:[a-z0-9_][a-z0-9_-]{0,31})?$"
 
 MAX_ID = 2**32 - 2  # (uid_t) -1 means "leave as it is" to chown(2)
-MAX_PATTERN = 1000
-MAX_LINE = 131_071  # MAX_ARG_STRLEN of execve(2), with its closing zero byte
+MAX_PATTERN = 300  # a range that ignores case takes `re` milliseconds, in five characters
+MAX_LINE = 8192  # shlex takes time by the square of a word's length
 
 NAMESPACES = ("mount", "pid", "ipc", "uts", "net", "user", "cgroup", "time")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -41,7 +42,7 @@ def user_or_id(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(identity(value))
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        return str(identity(int(value[:12])))
+        return str(identity(int(value.lstrip("0")[:12] or 0)))
     return _matching(value, USER_PATTERN, "the name of a user, or a uid")
 
 
@@ -99,17 +100,14 @@ def capability(value: object) -> str:
     name = "CAP_" + value.upper().removeprefix("CAP_")
     if name in CAPABILITIES:
         return name
-    # Compared without the prefix: with it, any two are alike.
-    short = {known.removeprefix("CAP_").lower().replace("_", "-"): known for known in CAPABILITIES}
-    near = closest(name.removeprefix("CAP_"), short)
-    raise Refusal(f"{shown(value)} is no capability", short[near] if near else None)
+    raise Refusal(f"{shown(value)} is no capability", lambda: _closest_capability(name, CAPABILITIES))
 
 
 def choice(value: object, known: Collection[str]) -> str:
     """Check that a value is one of a few words."""
     if isinstance(value, str) and value in known:
         return value
-    raise Refusal(f"expected one of {', '.join(known)}, got {shown(value)}", closest(value, known))
+    raise Refusal(f"expected one of {', '.join(known)}, got {shown(value)}", lambda: closest(value, known))
 
 
 def device(value: object) -> str:
@@ -159,16 +157,23 @@ def profile_references(value: object) -> tuple[str, ...]:
     return tuple(one_line(reference) for reference in references)
 
 
+def expression(value: object) -> str:
+    """Check a text that may be a regular expression. All of a profile's are compiled at once, within a bound."""
+    content = text(value)
+    if len(content) > MAX_PATTERN:
+        raise Refusal(f"the expression has more than {MAX_PATTERN} characters")
+    return content
+
+
 def pattern(value: object) -> str:
     """Check a regular expression of Python's `re`."""
-    expression = text(value)
-    if len(expression) > MAX_PATTERN:
-        raise Refusal(f"the expression has more than {MAX_PATTERN} characters")
+    content = expression(value)
     try:
-        re.compile(expression)
+        with warnings.catch_warnings(action="ignore"):  # `[[` may mean something else one day
+            re.compile(content)
     except (re.error, RecursionError, OverflowError) as error:
-        raise Refusal(f"{shown(expression)} is no regular expression: {error}") from error
-    return expression
+        raise Refusal(f"{shown(content)} is no regular expression: {error}") from error
+    return content
 
 
 def whole_number(value: object, least: int, most: int) -> int:
@@ -186,6 +191,13 @@ def true_or_false(value: object) -> bool:
         return value
     words = {"yes": "true", "on": "true", "no": "false", "off": "false"}
     raise Refusal(f"expected true or false, got {shown(value)}", words.get(str(value).lower()))
+
+
+def _closest_capability(name: str, known: Iterable[str]) -> str | None:
+    # Compared without the prefix: with it, any two are alike.
+    short = {full.removeprefix("CAP_").lower().replace("_", "-"): full for full in known}
+    near = closest(name.removeprefix("CAP_"), short)
+    return short[near] if near else None
 
 
 def _matching(value: object, expression: str, meaning: str) -> str:

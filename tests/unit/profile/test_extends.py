@@ -240,6 +240,14 @@ def test_depth_is_bounded(tmp_path: Path) -> None:
 
 def test_the_number_of_files_is_bounded(tmp_path: Path) -> None:
     files = {f"p{number}": "name: p\n" for number in range(80)}
-    found = faults(tmp_path, top=f"name: t\nextends: [{', '.join(f'{name}.yaml' for name in files)}]\n", **files)
-    assert len(found) == 80 - 64
+    names = [f"{name}.yaml" for name in files]
+    halves = {f"q{half}": f"name: q\nextends: [{', '.join(names[half * 40 : half * 40 + 40])}]\n" for half in range(2)}
+    found = faults(tmp_path, top="name: t\nextends: [q0.yaml, q1.yaml]\n", **halves, **files)
+    assert len(found) == 80 + 1 - 64
     assert all("or 64 in all" in fault for fault in found)
+
+
+def test_a_longer_list_is_not_followed(tmp_path: Path) -> None:
+    assert faults(tmp_path, top=f"name: t\nextends: [{'none.yaml,' * 65}]\n") == [
+        "top.yaml:2:10 extends: extends more than 64 profiles"
+    ]

@@ -531,6 +531,25 @@ smoke:
         ],
     ),
     (
+        "expressions",
+        f"""\
+name: x
+smoke:
+- {{command: a, stdout: {{matches: '{"a" * 300}'}}}}
+- {{command: a, stdout: {{matches: '{"b" * 301}'}}}}
+- {{command: a, stdout: {{matches: '(?i)('}}}}
+- {{command: a, stdout: {{matches: '[[a]'}}}}
+- {{command: a, stdout: {{matches: '{"c" * 300}'}}}}
+- {{command: a, stdout: {{matches: '{"d" * 300}'}}}}
+- {{command: a, stdout: {{matches: '('}}}}
+""",
+        [
+            "4:34 smoke[1].stdout.matches: the expression has more than 300 characters",
+            "5:34 smoke[2].stdout.matches: '(?i)(' is no regular expression: missing ), unterminated subpattern at position 4",
+            "8:34 smoke[5].stdout.matches: the expressions of this profile have more than 800 characters together",
+        ],
+    ),
+    (
         "devices",
         """\
 name: x

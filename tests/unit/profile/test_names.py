@@ -8,7 +8,7 @@ import pytest
 
 from jailkit.linux.capabilities import CAPABILITIES
 from jailkit.profile import names
-from jailkit.profile.refusal import Refusal, closest, shown
+from jailkit.profile.refusal import MAX_CANDIDATES, Refusal, closest, shown
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from jailkit.profile.refusal import Refusal, closest, shown
         (names.user_name, "_apt", "_apt"),
         (names.user_or_id, 1000, "1000"),
         (names.user_or_id, "1000", "1000"),
+        (names.user_or_id, "0000000000001000", "1000"),
+        (names.user_or_id, "00", "0"),
         (names.user_or_id, "bob", "bob"),
         (names.owner, "root", "root"),
         (names.owner, 33, "33"),
@@ -45,6 +47,8 @@ from jailkit.profile.refusal import Refusal, closest, shown
         (names.command_words, ["sh", "-c", ""], ("sh", "-c", "")),
         (names.command_words, ["echo", 1], ("echo", "1")),
         (names.pattern, "^a+$", "^a+$"),
+        (names.pattern, "[[a]", "[[a]"),
+        (names.expression, "(", "("),
         (names.true_or_false, False, False),
     ],
 )
@@ -99,11 +103,13 @@ def test_every_capability_has_its_short_name(name: str) -> None:
         (names.command_words, "echo 'a", "into words: No closing quotation", None),
         (names.command_words, {"a": 1}, "a list of words or a line", None),
         (names.command_words, [["a"]], "expected text, got a list", None),
-        (names.command_words, "a " * 100_000, "more than 131071 characters", None),
+        (names.command_words, "a " * 100_000, "more than 8192 characters", None),
         (names.pattern, "(", "no regular expression", None),
-        (names.pattern, "(" * 499 + ")" * 499, "no regular expression", None),
+        (names.pattern, "(" * 150 + ")" * 149, "no regular expression", None),
         (names.pattern, "a{99999999999999999999}", "no regular expression", None),
-        (names.pattern, "a" * 1001, "more than 1000 characters", None),
+        (names.pattern, "a" * 301, "more than 300 characters", None),
+        (names.expression, "a" * 301, "more than 300 characters", None),
+        (names.expression, True, "expected text", None),
         (names.true_or_false, "yes", "expected true or false, got 'yes'", "true"),
         (names.true_or_false, "Off", "expected true or false", "false"),
         (names.true_or_false, 1, "expected true or false, got 1", None),
@@ -144,3 +150,16 @@ def test_values_are_shown_short_and_harmless(value: object, text: str) -> None:
 )
 def test_closest(word: object, near: str | None) -> None:
     assert closest(word, ["binaries", "limits", "read-only"]) == near
+
+
+def test_nothing_is_suggested_from_too_many() -> None:
+    many = [f"user{number}" for number in range(MAX_CANDIDATES)]
+    assert closest("usor7", many) == "user7"
+    assert closest("usor7", [*many, "more"]) is None
+
+
+def test_a_suggestion_waits_until_it_is_asked_for() -> None:
+    asked: list[str] = []
+    refusal = Refusal("no", lambda: asked.append("once"))
+    assert asked == []
+    assert (refusal.suggestion, asked) == (None, ["once"])
