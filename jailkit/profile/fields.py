@@ -86,32 +86,42 @@ def matching(parse: Callable[[object], Any], pattern: str) -> Parsed:
     return Parsed(parse, {"type": "string", "pattern": pattern})
 
 
-def with_unit(parse: Callable[[object], Any], pattern: str, write: Callable[[Any], Any] | None = None) -> Parsed:
-    """Make a field that takes a number, or a string with a unit."""
-    json = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": pattern}]}
-    return Parsed(parse, json, write)
+def number_or(
+    parse: Callable[[object], Any], bare: Json, pattern: str, write: Callable[[Any], Any] | None = None
+) -> Parsed:
+    """Make a field that takes a bare number, or a string of a pattern such as one with a unit."""
+    return Parsed(parse, {"anyOf": [bare, {"type": "string", "pattern": pattern}]}, write)
 
 
+# What follows repeats the parse functions as far as a pattern can say it, for editors: the functions decide.
+# Every pattern takes time by the length of its text and no more, because a profile is hostile in an editor too.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # as paths._CONTROL
 _TEXT: Json = {"type": ["string", "integer"]}
-_ABSOLUTE = r"^/"
+_LINE: Json = {**_TEXT, "pattern": rf"^[^{_UNSEEN}]*$"}
 # A path below the root that is not in /proc or /sys and has no `.`, `..` or empty component.
-_IN_JAIL = r"^(?!/(proc|sys)(/|$))(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]+)+/?$"
-_SOURCE = r"^(?!.*(^|/)\.\.(/|$))(?!/(proc|sys|dev)(/|$))[^\x00-\x1f\x7f]+$"
-_NAMED_USER: Json = {"anyOf": [number(0, names.MAX_ID).json, {"type": "string", "pattern": r"^[a-z0-9_][a-z0-9_-]*$"}]}
+_ENTRY = rf"(?!/(proc|sys)(/|$))(/(?!\.{{1,2}}(/|$))[^/{_UNSEEN}]+)+"
+_NOT_DEV = r"(?!/dev(/|$))"
+# No `..`, and once `//` and `/.` are read as the kernel does, neither the whole root nor in a tree of the kernel's.
+_SOURCE = rf"(?!(.*/)?\.\.(/|$))(?!(/\.?)+$)(?!(/\.?)*/(proc|sys|dev)(/|$))[^{_UNSEEN}]+"
+_REFERENCE: Json = {"type": "string", "pattern": rf"^(?!/)(?!(.*/)?\.\.(/|$))[^{_UNSEEN}]+$"}
+_ID: Json = number(0, names.MAX_ID).json
+_USER = names.USER_PATTERN.strip("^$")
+_USER_OR_ID = rf"([0-9]{{1,32}}|{_USER})"
+_ABOVE_ZERO = r"^(?=.*[1-9])"
+# Sticky with any bits, or without write permission for others.
+_MODE = r"^(0o)?(0?1[0-7]{3}|0{0,2}[0-7]{0,2}[0145])$"
 
 Flag = Annotated[bool, Parsed(names.true_or_false, {"type": "boolean"})]
-ProfileName = Annotated[str, matching(names.profile_name, names.PROFILE_PATTERN)]
+ProfileName = Annotated[str, matching(names.profile_name, r"^(?!.*\.\.)" + names.PROFILE_PATTERN)]
 UserName = Annotated[str, matching(names.user_name, names.USER_PATTERN)]
-UserOrId = Annotated[str, Parsed(names.user_or_id, _NAMED_USER)]
+UserOrId = Annotated[str, number_or(names.user_or_id, _ID, f"^{_USER_OR_ID}$")]
 Identity = Annotated[int, number(0, names.MAX_ID)]
-Group = Annotated[str | int, Parsed(names.group, _NAMED_USER)]
-Owner = Annotated[
-    str, Parsed(names.owner, {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": names.OWNER_PATTERN}]})
-]
+Group = Annotated[str | int, number_or(names.group, _ID, names.USER_PATTERN)]
+Owner = Annotated[str, number_or(names.owner, _ID, f"^{_USER_OR_ID}(:{_USER_OR_ID})?$")]
 Package = Annotated[str, matching(names.package_name, names.PACKAGE_PATTERN)]
 Variable = Annotated[str, matching(names.variable_name, names.VARIABLE_PATTERN)]
 Policy = Annotated[str, matching(names.policy_name, names.POLICY_PATTERN)]
-NameOrPath = Annotated[str, matching(names.name_or_path, r"^(/.+|[^/]+)$")]
+NameOrPath = Annotated[str, matching(names.name_or_path, rf"^((?=/){_SOURCE}|(?!\.{{1,2}}$)[^/{_UNSEEN}]+)$")]
 Capability = Annotated[str, matching(names.capability, r"^[A-Za-z_]+$")]
 LevelField = Annotated[str, one_of(*(name for name in LEVELS if name != "host"))]
 Namespace = Annotated[str, one_of(*names.NAMESPACES)]
@@ -124,31 +134,64 @@ Extends = Annotated[
     tuple[str, ...],
     Parsed(
         names.profile_references,
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        {"anyOf": [_REFERENCE, {"type": "array", "items": _REFERENCE}]},
     ),
 ]
 GapKey = Annotated[str, Parsed(names.text, {"type": "string"})]
-Prose = Annotated[str, Parsed(names.prose, _TEXT)]
-Line = Annotated[str, Parsed(names.line, _TEXT)]
-Expression = Annotated[str, Parsed(names.expression, _TEXT)]
+Prose = Annotated[str, Parsed(names.prose, {**_TEXT, "pattern": rf"^([^{_UNSEEN}]|[\t\n])*$"})]
+Line = Annotated[str, Parsed(names.line, _LINE)]
+Expression = Annotated[str, Parsed(names.expression, {**_TEXT, "maxLength": names.MAX_PATTERN})]
 Words = Annotated[
     tuple[str, ...],
-    Parsed(names.command_words, {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": _TEXT}]}),
+    Parsed(
+        names.command_words,
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"\S", "maxLength": names.MAX_LINE},
+                {"type": "array", "minItems": 1, "prefixItems": [{**_TEXT, "minLength": 1}], "items": _TEXT},
+            ]
+        },
+    ),
 ]
 
-EntryPath = Annotated[str, matching(paths.jail_path, _IN_JAIL)]
-ContentPath = Annotated[str, matching(paths.content_path, _IN_JAIL)]
-LinkPath = Annotated[str, matching(paths.link_path, _IN_JAIL)]
-TargetPath = Annotated[str, matching(paths.target_path, _IN_JAIL)]
-FolderPath = Annotated[str, matching(paths.folder_path, _IN_JAIL)]
-HomePath = Annotated[str, matching(paths.home_path, _ABSOLUTE)]
-LinkTarget = Annotated[str, matching(paths.link_target, r"^[^\x00-\x1f\x7f]+$")]
-Source = Annotated[str, matching(paths.source_path, _SOURCE)]
+EntryPath = Annotated[str, matching(paths.jail_path, f"^{_ENTRY}$")]
+ContentPath = Annotated[str, matching(paths.content_path, f"^{_NOT_DEV}{_ENTRY}$")]
+LinkPath = Annotated[str, matching(paths.link_path, f"^(?!/dev$){_ENTRY}$")]
+TargetPath = Annotated[str, matching(paths.target_path, f"^{_NOT_DEV}{_ENTRY}/?$")]
+FolderPath = Annotated[str, matching(paths.folder_path, f"^{_ENTRY}/?$")]
+HomePath = Annotated[str, matching(paths.home_path, f"^(/|{_ENTRY}/?)$")]
+LinkTarget = Annotated[str, matching(paths.link_target, rf"^[^{_UNSEEN}]+$")]
+Source = Annotated[str, matching(paths.source_path, f"^{_SOURCE}$")]
 
-Size = Annotated[int, with_unit(units.parse_size, units.SIZE_PATTERN)]
-PositiveSize = Annotated[int, with_unit(units.parse_positive_size, units.SIZE_PATTERN)]
-Duration = Annotated[float, with_unit(units.parse_duration, units.DURATION_PATTERN)]
-Cpus = Annotated[float, with_unit(units.parse_cpus, units.CPUS_PATTERN)]
-Cpuset = Annotated[str, with_unit(units.parse_cpuset, units.CPUSET_PATTERN)]
-# Written back as text, because a number is read by its decimal digits.
-Mode = Annotated[int, with_unit(units.parse_mode, units.MODE_PATTERN, "{:04o}".format)]
+Size = Annotated[
+    int, number_or(units.parse_size, {"type": "number", "minimum": 0, "maximum": units.MAX_SIZE}, units.SIZE_PATTERN)
+]
+PositiveSize = Annotated[
+    int,
+    number_or(
+        units.parse_positive_size,
+        {"type": "number", "minimum": 1, "maximum": units.MAX_SIZE},
+        _ABOVE_ZERO + units.SIZE_PATTERN,
+    ),
+]
+Duration = Annotated[
+    float,
+    number_or(
+        units.parse_duration,
+        {"type": "number", "exclusiveMinimum": 0, "maximum": units.MAX_SECONDS},
+        f"{_ABOVE_ZERO}({units.NUMBER_PATTERN}|{units.DURATION_PATTERN})",
+        units.written_duration,
+    ),
+]
+Cpus = Annotated[
+    float,
+    number_or(
+        units.parse_cpus,
+        {"type": "number", "exclusiveMinimum": 0, "maximum": units.MAX_CPU + 1},
+        _ABOVE_ZERO + units.CPUS_PATTERN,
+        units.written_number,
+    ),
+]
+Cpuset = Annotated[str, number_or(units.parse_cpuset, number(0, units.MAX_CPU).json, units.CPUSET_PATTERN)]
+# Written back as text, because a number is read by its decimal digits. A bare one is bounded and no more.
+Mode = Annotated[int, number_or(units.parse_mode, number(0, 1777).json, _MODE, "{:04o}".format)]

@@ -162,7 +162,7 @@ class Limits(_Model):
 
     memory: fields.PositiveSize | None = Field(default=None, description="Memory, such as 64MiB.")
     swap: fields.Size | None = Field(default=None, description="Swap besides memory; 0 for none.")
-    cpus: fields.Cpus | None = Field(default=None, description="CPU time, such as 1.5 CPUs or 50%.")
+    cpus: fields.Cpus | None = Field(default=None, description="CPU time: a number of CPUs such as 1.5, or 50% of one.")
     cpuset: fields.Cpuset | None = Field(default=None, description="The CPUs to run on, such as 0-1,3.")
     pids: Annotated[int, fields.number(1, 2**22)] | None = Field(
         default=None,

@@ -6,7 +6,7 @@ import re
 
 from jailkit.profile.refusal import Refusal, shown
 
-SIZE_PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,9})?[KkMmGgTt]?([Ii]?[Bb])?$"
+SIZE_PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,9})?([KkMmGgTt]([Ii]?[Bb])?|[Bb])?$"
 DURATION_PATTERN = (
     r"^(?=.)([0-9]{1,9}(\.[0-9]{1,9})?d)?([0-9]{1,9}(\.[0-9]{1,9})?h)?([0-9]{1,9}(\.[0-9]{1,9})?m(?!s))?"
     r"([0-9]{1,9}(\.[0-9]{1,9})?s)?([0-9]{1,9}(\.[0-9]{1,9})?ms)?$"
@@ -15,6 +15,8 @@ NUMBER_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
 CPUS_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?%?$"
 CPUSET_PATTERN = r"^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$"
 MODE_PATTERN = r"^(0o)?[0-7]{1,5}$"
+
+PLACES = 9  # decimals that are read and kept: 1.1h is no 3960.0000000000005 seconds
 
 MAX_SIZE = 2**63 - 1  # loff_t: no file and no cgroup limit counts further
 MAX_TEXT = 4096  # a list of all the CPUs that one host has is shorter
@@ -57,9 +59,14 @@ def parse_duration(value: object) -> float:
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     else:
         raise Refusal(f"expected a duration such as 30s, 5m or 1h30m, got {shown(value)}")
-    if not 0 < seconds <= MAX_SECONDS:
+    if not 0 < round(seconds, PLACES) <= MAX_SECONDS:
         raise Refusal(f"expected a duration above 0 and at most {MAX_SECONDS} s, got {shown(value)}")
-    return seconds
+    return round(seconds, PLACES)
+
+
+def written_duration(seconds: float) -> str:
+    """Write seconds as parse_duration reads them."""
+    return f"{written_number(seconds)}s"
 
 
 def parse_cpus(value: object) -> float:
@@ -68,9 +75,14 @@ def parse_cpus(value: object) -> float:
     if not re.fullmatch(CPUS_PATTERN, text):
         raise Refusal(f"expected a number of CPUs such as 1.5 or 50%, got {shown(value)}")
     cpus = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    if not 0 < cpus <= MAX_CPU + 1:
+    if not 0 < round(cpus, PLACES) <= MAX_CPU + 1:
         raise Refusal(f"expected more than 0 and at most {MAX_CPU + 1} CPUs, got {shown(value)}")
-    return cpus
+    return round(cpus, PLACES)
+
+
+def written_number(value: float) -> str:
+    """Write a number without an exponent, which no unit goes with."""
+    return f"{value:.{PLACES}f}".rstrip("0").rstrip(".")
 
 
 def parse_cpuset(value: object) -> str:

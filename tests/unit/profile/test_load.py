@@ -125,7 +125,10 @@ def test_defaults(load: Load) -> None:
     assert profile.command is None
 
 
-@pytest.mark.parametrize("text", ["name: x\n", EVERYTHING], ids=["least", "most"])
+FRACTIONS = "name: x\nlimits: {wall-time: 1.1h, cpus: 33.3%}\nsmoke: [{command: a, timeout: 0.000000001s}]\n"
+
+
+@pytest.mark.parametrize("text", ["name: x\n", EVERYTHING, FRACTIONS], ids=["least", "most", "fractions"])
 def test_json_round_trip(load: Load, text: str) -> None:
     profile = load(text)
     assert restore_profile(dump_profile(profile)) == profile

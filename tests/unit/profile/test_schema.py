@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from jsonschema import Draft202012Validator
 
 from jailkit.errors import ProfileError
-from jailkit.profile import json_schema, load_profile, shipped_profiles
+from jailkit.profile import Profile, json_schema, load_profile, shipped_profiles
 from jailkit.profile.compose import Reading, compose
+from jailkit.profile.keys import SECTIONS, keys_of
 from jailkit.profile.nodes import plain
 
 from .strategies import PLAUSIBLE, as_yaml
@@ -91,6 +95,59 @@ def test_every_object_is_closed_and_every_key_described_and_kebab() -> None:
         "name: x\nsmoke: [{command: []}]",
         "name: x\nsmoke: [{command: a, stdout: {contain: x}}]",
         "name: x\nsmoke: [{command: a, exit-code: 256}]",
+        "name:",
+        "name: a..b",
+        "name: x\nlimits: {memroy: }",
+        "name: x\nlimits: {cpuset: 0-1,3}",
+        "name: x\nlimits: {memory: 0}",
+        "name: x\nlimits: {memory: 0K}",
+        "name: x\nlimits: {memory: 64iB}",
+        "name: x\nlimits: {memory: 9223372036854775808}",
+        "name: x\nlimits: {cpus: 0}",
+        "name: x\nlimits: {cpus: 0%}",
+        "name: x\nlimits: {cpus: 8193}",
+        "name: x\nlimits: {cpuset: 1.5}",
+        "name: x\nlimits: {cpuset: 8192}",
+        "name: x\nlimits: {wall-time: 0}",
+        "name: x\nlimits: {wall-time: 0s}",
+        "name: x\nlimits: {wall-time: 1000000001}",
+        "name: x\nisolation: {capabilities: [CHWON]}",
+        "name: x\nisolation: {user: -1}",
+        "name: x\nisolation: {user: 5a}",
+        "name: x\nusers: [{name: a, groups: ['5']}]",
+        "name: x\ndirectories: [{path: /a, owner: 5a}]",
+        "name: x\ndirectories: [{path: /a, mode: 0777}]",
+        "name: x\ndirectories: [{path: /a, mode: 4755}]",
+        "name: x\ndirectories: [{path: /a, mode: '4755'}]",
+        "name: x\ndirectories: [{path: /a, mode: 0o2755}]",
+        "name: x\ndirectories: [{path: /a, mode: 0666}]",
+        "name: x\ndirectories: [{path: /a, mode: 007}]",
+        "name: x\ndirectories: [/]",
+        "name: x\nworkdir: /proc",
+        "name: x\nworkdir: /a/../b",
+        "name: x\nworkdir: a",
+        "name: x\ntext: {/dev/x: y}",
+        "name: x\ntext: {/x/: y}",
+        "name: x\nsymlinks: {/dev: x}",
+        "name: x\nfiles: [{source: /x, target: /dev/x}]",
+        "name: x\nfiles: [/]",
+        "name: x\nfiles: [/./]",
+        "name: x\nfiles: [//proc/x]",
+        "name: x\nfiles: [/./dev/x]",
+        "name: x\nbinaries: ['/bin/../sh']",
+        "name: x\nbinaries: [bin/sh]",
+        "name: x\nbinaries: [..]",
+        "name: x\nbinaries: [/proc/self/exe]",
+        'name: x\nenvironment: {A: "b\\u202e"}',
+        'name: x\nenvironment: {A: "b\\nc"}',
+        'name: x\ndescription: "b\\r"',
+        "name: x\ncommand: ''",
+        "name: x\ncommand: ' '",
+        "name: x\ncommand: ['', a]",
+        "name: x\nextends: [~]",
+        "name: x\nextends: /a.yaml",
+        "name: x\nextends: a/../b.yaml",
+        f"name: x\nsmoke: [{{command: a, stdout: {{matches: {'a' * 301}}}}}]",
     ],
 )
 def test_it_refuses_what_the_loader_refuses(tmp_path: Path, text: str) -> None:
@@ -99,6 +156,50 @@ def test_it_refuses_what_the_loader_refuses(tmp_path: Path, text: str) -> None:
     with pytest.raises(ProfileError):
         load_profile(str(path))
     assert complaints(text) != []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"name: x\n{key}:" for key in keys_of(Profile) if key != "name"),
+        *(f"name: x\n{top}: {{{key}: }}" for top, part in SECTIONS.items() for key in keys_of(part)),
+        "name: x\nlimits: {memory: 1, swap: 0, cpus: 8192, cpuset: 8191, wall-time: '30'}",
+        "name: x\nlimits: {memory: 10B, swap: 0K, cpus: 0.1%, cpuset: '0', wall-time: 0.5s}",
+        "name: x\nlimits: {memory: 0.5GiB, file-size: 9223372036854775807, wall-time: 1d2h3m4s5ms}",
+        "name: x\nisolation: {capabilities: [Cap_Chown, sys_admin, CAP_BPF], user: '1000'}",
+        "name: x\nusers: [{name: a, groups: [5, audio]}]",
+        "name: x\ndirectories: [{path: /a/, mode: 01777}, {path: /b, mode: 5}, {path: /c, mode: 0o1777}]",
+        "name: x\ndirectories: [{path: /a, mode: 00755}, {path: /b, mode: '5'}, {path: /dev, mode: 755, owner: '5:6'}]",
+        "name: x\nworkdir: /\nusers: [{name: a, home: /home/a/}]",
+        "name: x\nsymlinks: {/dev/fd: x, /...: ..a}",
+        "name: x\nfiles: [/etc//hosts, /.../x, {source: ., target: /a/}, {source: dev, target: /procs/x}]",
+        "name: x\nbinaries: ['[', /bin//sh, ..., ..a]",
+        "name: x\ndescription: |\n  a\tb\n\n  c\nenvironment: {A: 5, B: ''}",
+        "name: x\ncommand: [a, '']",
+        "name: x\nextends: []",
+    ],
+)
+def test_it_takes_these_as_the_loader_does(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    load_profile(str(path))
+    assert complaints(path.read_text()) == []
+
+
+def test_every_default_is_one_that_may_be_written() -> None:
+    for schema in objects(json_schema()):
+        for key, field in schema["properties"].items():
+            if "default" in field:
+                whole = {**field, "$defs": json_schema()["$defs"]}
+                assert list(Draft202012Validator(whole).iter_errors(field["default"])) == [], key
+
+
+def test_its_patterns_take_little_time_whatever_the_text() -> None:
+    start = time.process_time()
+    for text in ("/" * 20_000, "/." * 10_000, "/a" * 10_000, "../" * 7_000, "1" * 20_000, "0h" * 10_000, "a:" * 10_000):
+        for pattern in set(re.findall(r'"pattern": ("[^"]*")', json.dumps(json_schema()))):
+            re.search(json.loads(pattern), text + "\n")
+    assert time.process_time() - start < 5
 
 
 @given(data=PLAUSIBLE)

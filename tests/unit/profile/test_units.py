@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,28 @@ def test_percent_is_a_hundredth(cpus: float) -> None:
     percent = round(cpus * 100, 3)
     if percent:
         assert units.parse_cpus(f"{percent:.3f}%") == pytest.approx(percent / 100)
+
+
+@given(st.sampled_from(["d", "h", "m", "s", "ms"]), st.decimals(0, 11_000, places=9))
+def test_durations_are_written_back(unit: str, number: Decimal) -> None:
+    with contextlib.suppress(Refusal):
+        seconds = units.parse_duration(f"{number:f}{unit}")
+        assert units.parse_duration(units.written_duration(seconds)) == seconds
+
+
+@given(st.sampled_from(["", "%"]), st.decimals(0, 8192, places=9))
+def test_cpus_are_written_back(unit: str, number: Decimal) -> None:
+    with contextlib.suppress(Refusal):
+        cpus = units.parse_cpus(f"{number:f}{unit}")
+        assert units.parse_cpus(units.written_number(cpus)) == cpus
+
+
+@pytest.mark.parametrize(
+    ("written", "again"),
+    [("30s", "30s"), ("1h30m", "5400s"), ("1.1h", "3960s"), ("1ms", "0.001s"), ("0.000000001s", "0.000000001s")],
+)
+def test_a_duration_as_it_is_written_back(written: str, again: str) -> None:
+    assert units.written_duration(units.parse_duration(written)) == again
 
 
 @given(st.integers(0, 0o1777).filter(lambda mode: not mode & 0o002 or mode & 0o1000))
