@@ -40,7 +40,7 @@ class Binary(_Model):
 
 
 class Package(_Model):
-    """All files of a Debian package that is installed on the host."""
+    """All files of a Debian package that is installed on the host, without the packages that it depends on."""
 
     name: fields.Package = Field(description="The package's name, with `:arch` where that matters.")
     optional: fields.Flag = Field(default=False, description=_OPTIONAL)
@@ -241,11 +241,12 @@ class Profile(_Model):
     isolation: Isolation = Field(default=Isolation.model_construct(), description="Refinements of the level.")
     binaries: tuple[Annotated[Binary, Short("name")], ...] = Field(
         default=(),
-        description="Programs of the host, with all that they need.",
+        description="Programs of the host, with their libraries and interpreters.",
     )
     packages: tuple[Annotated[Package, Short("name")], ...] = Field(
         default=(),
-        description="Debian packages of the host, all their files.",
+        description="Debian packages of the host: all their files and the libraries these need, but not the packages "
+        "that they depend on.",
     )
     libraries: tuple[Annotated[Library, Short("name")], ...] = Field(
         default=(),

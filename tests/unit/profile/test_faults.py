@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from jailkit.profile.checks import MAX_PATTERNS
+from jailkit.profile.compose import MAX_NODES
+from jailkit.profile.names import MAX_PATTERN
+from jailkit.profile.read import MAX_BYTES
 
 from .conftest import Faults
 
@@ -648,3 +655,10 @@ def test_bytes(faults: Faults, content: bytes, fault: str) -> None:
 
 def test_windows_files_are_read(faults: Faults) -> None:
     assert faults("\ufeffname: x\r\nbinaries:\r\n- sh\r\n".encode()) == []
+
+
+def test_the_bounds_are_told() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "profile.md").read_text()
+    assert f"larger than {MAX_BYTES >> 20} MiB" in document
+    assert f"more than {MAX_NODES:,} values" in document
+    assert f"more than {MAX_PATTERN} characters or {MAX_PATTERNS} together" in document
