@@ -39,6 +39,12 @@ _WORDS: dict[str, bool | None] = {
     "False": False,
     "FALSE": False,
 }
+# What the parsers say about the mistakes of those who write YAML by hand, and what to do about it.
+_PLAINER = {
+    "cannot start any token": "a text cannot begin with this character; put it in quotes",
+    "alphabetic or numeric character": "a text cannot begin with `*` or `&`; put it in quotes",
+    "mapping values are not allowed": "a key is not expected here; quote a text with `: `, and indent all keys alike",
+}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,18})?(\.[0-9]{1,20}([eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
 
@@ -237,7 +243,8 @@ def _why(error: yaml.MarkedYAMLError, text: str) -> str:
     line = text.split("\n")[mark.line :][:1] if mark else []
     if mark and line and line[0][mark.column : mark.column + 1] == "\t":
         return "there is a tab; indent with spaces"
-    return error.problem or error.context or "it cannot be read"
+    problem = error.problem or error.context or "it cannot be read"
+    return next((plain for words, plain in _PLAINER.items() if words in problem), problem)
 
 
 def _core(text: str) -> str | int | float | bool | None:

@@ -179,7 +179,7 @@ def pattern(value: object) -> str:
 def whole_number(value: object, least: int, most: int) -> int:
     """Check a whole number within bounds, both included."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Refusal(f"expected a whole number, got {shown(value)}")
+        raise Refusal(f"expected a whole number from {least} to {most}, got {shown(value)}")
     if not least <= value <= most:
         raise Refusal(f"expected a number from {least} to {most}, got {value}")
     return value

@@ -612,6 +612,48 @@ limits: {memory
         ],
     ),
     (
+        "a glob that is not quoted",
+        """\
+name: x
+files: [*.txt]
+""",
+        [
+            "2:10 not YAML: a text cannot begin with `*` or `&`; put it in quotes",
+        ],
+    ),
+    (
+        "a character that YAML keeps for itself",
+        """\
+name: x
+limits: {cpus: %50}
+""",
+        [
+            "2:16 not YAML: a text cannot begin with this character; put it in quotes",
+        ],
+    ),
+    (
+        "a colon in a text",
+        """\
+name: x
+description: a: b
+""",
+        [
+            "2:15 not YAML: a key is not expected here; quote a text with `: `, and indent all keys alike",
+        ],
+    ),
+    (
+        "numbers beyond measure",
+        """\
+name: x
+limits: {pids: 99999999999999999999, memory: 1e400, cpus: .inf}
+""",
+        [
+            "2:16 limits.pids: expected a whole number from 1 to 4194304, got '99999999999999999999'",
+            "2:46 limits.memory: expected a size such as 64MiB, got '1e400'",
+            "2:59 limits.cpus: expected a number of CPUs such as 1.5 or 50%, got '.inf'",
+        ],
+    ),
+    (
         "a tab",
         """\
 name: x
