@@ -296,7 +296,10 @@ def _ended(smoke: Smoke, result: ExecResult) -> str:
 
 def _mismatch(pattern: str, stdout: str) -> str | None:
     """Search in a child: a short expression may take longer than the universe has, and cannot be interrupted."""
-    found = answer(lambda: re.search(pattern, stdout) is not None, _MATCHING_SECONDS)
+    try:
+        found = answer(lambda: re.search(pattern, stdout) is not None, _MATCHING_SECONDS)
+    except OSError as error:
+        return f"printed {stdout[:200]!r}, in which {pattern!r} could not be looked for: {error.strerror}"
     if found is None:
         return f"printed {stdout[:200]!r}, in which {pattern!r} was not found in {_MATCHING_SECONDS} s of CPU time"
     return None if found else f"printed {stdout[:200]!r}, which does not match {pattern!r}"

@@ -24,6 +24,7 @@ from jailkit.linux.libc import (
     join_session_keyring,
     prctl,
 )
+from jailkit.linux.limits import within_present
 
 TIOCSCTTY: Final = 0x540E  # asm-generic/ioctls.h, ioctl_tty(2)
 _EVERY_SIGNAL: Final = range(1, signal.NSIG)
@@ -149,7 +150,7 @@ def _care_steps(confinement: Confinement | None) -> list[Step]:
     result: list[Step] = [("set the umask", partial(os.umask, 0o022))]
     if confinement.no_new_privileges:
         result.append(("set no_new_privs", partial(prctl, PR_SET_NO_NEW_PRIVS, 1)))
-    for number, value in _within_present((*confinement.limits, (resource.RLIMIT_CORE, 0))):
+    for number, value in within_present((*confinement.limits, (resource.RLIMIT_CORE, 0))):
         result.append(("set a resource limit", partial(resource.setrlimit, number, (value, value))))
     # After the credentials, because their change clears it (PR_SET_PDEATHSIG(2const)).
     result.append(("tie the command to its caller", partial(_die_with, os.getpid())))
@@ -163,15 +164,6 @@ def _go_home(path: bytes) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
             raise
-
-
-def _within_present(limits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Lower limits to the caller's hard ones: raising those takes a capability, and nobody asked for more."""
-    result = []
-    for number, value in limits:
-        hard = resource.getrlimit(number)[1]
-        result.append((number, value if hard == resource.RLIM_INFINITY else min(value, hard)))
-    return result
 
 
 def _die_with(parent: int) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
+from collections.abc import Callable
 
 import pytest
+from support.children import in_child
 
 from jailkit.linux.attempt import answer, attempt
+from jailkit.linux.capabilities import limit_capabilities
 
 
 def test_success_is_none_and_stays_in_the_child() -> None:
@@ -23,14 +27,12 @@ def test_an_error_keeps_number_and_words() -> None:
     assert (error.errno, error.strerror) == (errno.ENOENT, "No such file or directory")
 
 
-def test_a_bug_in_the_trial_is_no_answer() -> None:
-    with pytest.raises(RuntimeError, match="died"):
-        attempt(lambda: {}["absent"])
-
-
-def test_a_trial_that_is_killed_is_no_answer() -> None:
-    with pytest.raises(RuntimeError, match="died"):
-        attempt(lambda: os.kill(os.getpid(), 9))
+@pytest.mark.parametrize("trial", [lambda: {}["absent"], lambda: os.kill(os.getpid(), 9)])
+def test_a_trial_that_dies_is_an_error_of_its_own(trial: Callable[[], object]) -> None:
+    error = attempt(trial)
+    assert error is not None
+    assert error.errno == errno.EIO
+    assert "a trial died" in error.strerror
 
 
 def test_no_descriptor_is_left() -> None:
@@ -42,7 +44,21 @@ def test_no_descriptor_is_left() -> None:
 def test_answers() -> None:
     assert answer(lambda: True, 10) is True
     assert answer(lambda: False, 10) is False
-    assert answer(lambda: bool(1 // 0), 10) is None
+
+
+def test_a_question_that_fails() -> None:
+    with pytest.raises(OSError, match="a question died"):
+        answer(lambda: bool(1 // 0), 10)
+
+
+@pytest.mark.parametrize("hard", [1, 30])
+def test_a_caller_with_a_limit_of_its_own(hard: int) -> None:
+    def ask() -> tuple[bool | None, bool | None]:
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+        limit_capabilities(0)  # Root may raise hard limits (CAP_SYS_RESOURCE).
+        return answer(lambda: True, 10), answer(lambda: re.search("(a|a)*b", "a" * 60) is None, 2)
+
+    assert in_child(ask) == (True, None)
 
 
 def test_a_question_without_an_answer() -> None:
