@@ -9,23 +9,24 @@ import resource
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from posixpath import basename, dirname
+from contextlib import closing
+from posixpath import basename
 from typing import NamedTuple
 
 from jailkit.errors import RealizeError
-from jailkit.linux.copy import copy_and_hash, sha256
-from jailkit.linux.paths import Tree
+from jailkit.linux.copy import NEW, copy_and_hash, sha256
+from jailkit.linux.paths import Parents, Tree
 from jailkit.linux.worker import Worker
 from jailkit.manifest import Record
 from jailkit.plan.hidden import BASE, HIDDEN, LD_SO_CACHE
 from jailkit.plan.model import Copy, Device, Directory, Entry, Plan, Symlink, Text
 
 Progress = Callable[[Record], None]  # told of each path that was made
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LDCONFIG_MEMORY = 1 << 30  # bytes
 _LDCONFIG_SECONDS = 60  # of CPU
 _CAPABILITY = "security.capability"  # capabilities(7)
+_MAX_SIZE = 64 << 30  # bytes; a file of a terabyte may be nothing but holes, and hashing those takes as long as data
 _LARGE = 1 << 16  # bytes from which on a file's copying and hashing outweighs handing it to another thread
 
 
@@ -47,16 +48,13 @@ def realize(plan: Plan, root: str, progress: Progress = lambda _: None) -> list[
 def _written(plan: Plan, root: str, tree: Tree) -> Iterator[Record]:
     """Make one path after the other; records of large files come when their copies are done."""
     yield Record("/", "directory", 0o755, 0, 0, BASE)
-    writer = _Writer(tree, dict(plan.owners))
-    try:
+    with Tree("/") as host, closing(_Writer(tree, host, dict(plan.owners))) as writer:
         for entry in plan.entries:
             record = writer.write(entry)
             if record is not None:
                 yield record
             yield from writer.worker.results(wait=False)
         yield from writer.worker.results(wait=True)
-    finally:
-        writer.close()
     cache = _write_loader_cache(root, tree)
     if cache is not None:
         yield cache
@@ -98,12 +96,12 @@ _VERBS: Mapping[type[Entry], str] = {
 
 
 class _Writer:
-    """Writes entries that come sorted, parents first; keeps the directories above the current one open."""
+    """Writes entries that come sorted, parents first. Sources are near each other, too, most of the time."""
 
-    def __init__(self, tree: Tree, owners: Mapping[str, str]) -> None:
-        self.tree = tree
+    def __init__(self, tree: Tree, host: Tree, owners: Mapping[str, str]) -> None:
         self.owners = owners
-        self.open: list[tuple[str, int]] = []
+        self.parents = Parents(tree)
+        self.sources = Parents(host)
         self.worker: Worker[Record] = Worker()
 
     def write(self, entry: Entry) -> Record | None:
@@ -113,7 +111,7 @@ class _Writer:
             RealizeError: it could not be made.
         """
         try:
-            return self._write(entry, self._parent(entry.path), basename(entry.path))
+            return self._write(entry, self.parents.of(entry.path), basename(entry.path))
         except OSError as error:
             raise _failed(entry, error) from error
 
@@ -122,7 +120,7 @@ class _Writer:
             case Directory():
                 return _write_directory(entry, parent, name)
             case Copy():
-                return self._write_copy(entry, parent, name)
+                return self._write_copy(entry, parent)
             case Text():
                 return _write_text(entry, parent, name)
             case Symlink():
@@ -131,29 +129,28 @@ class _Writer:
             case Device():
                 return _write_device(entry, parent, name)
 
-    def _write_copy(self, entry: Copy, parent: int, name: str) -> Record | None:
-        copying = _open_copy(entry, parent, name, self.owners.get(entry.source))
+    def _write_copy(self, entry: Copy, parent: int) -> Record | None:
+        copying = _open_copy(entry, self._open_source(entry.source), parent, self.owners.get(entry.source))
         if copying.before.st_size >= _LARGE and self.worker.take(copying.run):
             return None
         return copying.run()
 
-    def _parent(self, path: str) -> int:
-        folder = dirname(path)
-        self.leave(folder)
-        if not self.open or self.open[-1][0] != folder:
-            self.open.append((folder, self.tree.open(folder, os.O_PATH | os.O_DIRECTORY)))
-        return self.open[-1][1]
-
-    def leave(self, folder: str) -> None:
-        """Close the open directories that are not `folder` or above it."""
-        while self.open and not (folder.rstrip("/") + "/").startswith(self.open[-1][0].rstrip("/") + "/"):
-            os.close(self.open.pop()[1])
+    def _open_source(self, path: str) -> int:
+        """Open a file of the host. No planned path holds a link, but whoever owns a directory can put one there."""
+        try:
+            return os.open(basename(path), _SOURCE, dir_fd=self.sources.of(path))
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise OSError(
+                errno.ESTALE, "a symbolic link has taken its place, or that of a directory above it"
+            ) from error
 
     def close(self) -> None:
-        """Close all of them, and dismiss the worker."""
+        """Close all directories, and dismiss the worker."""
         self.worker.close()
-        while self.open:
-            os.close(self.open.pop()[1])
+        self.parents.close()
+        self.sources.close()
 
 
 def _write_directory(entry: Directory, parent: int, name: str) -> Record:
@@ -176,7 +173,7 @@ def _own(entry: Directory | Device, parent: int, name: str) -> None:
 
 
 def _write_text(entry: Text, parent: int, name: str) -> Record:
-    descriptor = os.open(name, _NEW, 0o600, dir_fd=parent)
+    descriptor = os.open(name, NEW, 0o600, dir_fd=parent)
     with open(descriptor, "wb") as file:
         content = entry.content.encode()
         file.write(content)
@@ -211,10 +208,9 @@ class _Copying(NamedTuple):
             os.close(self.source)
 
 
-def _open_copy(entry: Copy, parent: int, name: str, package: str | None) -> _Copying:
-    source = os.open(entry.source, _SOURCE)
+def _open_copy(entry: Copy, source: int, parent: int, package: str | None) -> _Copying:
     try:
-        copy = os.open(name, _NEW, 0o600, dir_fd=parent)
+        copy = os.open(basename(entry.path), NEW, 0o600, dir_fd=parent)
     except OSError:
         os.close(source)
         raise
@@ -224,10 +220,15 @@ def _open_copy(entry: Copy, parent: int, name: str, package: str | None) -> _Cop
 def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, package: str | None) -> Record:
     if not stat.S_ISREG(before.st_mode):
         raise OSError(errno.ESTALE, "it is no longer a regular file")
+    if before.st_size > _MAX_SIZE:
+        raise RealizeError(
+            f"cannot copy {entry.source}: it has {before.st_size} bytes, more than {_MAX_SIZE >> 30} GiB",
+            resolution="take the file out of the profile: no jail needs one of that size, which may be all holes",
+        )
     # What is hashed is the copy: the manifest tells what is there, not what should be.
     digest = copy_and_hash(source, copy, before.st_size)
-    after = os.fstat(source)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    after, size = os.fstat(source), os.fstat(copy).st_size
+    if size > before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.ESTALE, "it changed while it was copied")
     os.fchown(copy, entry.uid, entry.gid)
     if entry.keep_privileges:
@@ -241,7 +242,7 @@ def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, pack
         entry.uid,
         entry.gid,
         entry.reason,
-        size=os.fstat(copy).st_size,
+        size=size,
         sha256=digest,
         source=entry.source,
         source_size=before.st_size,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname
 
 from jailkit.lifecycle.drift import Drift, by_inhabitant, drifts, read_link
-from jailkit.linux.copy import copy_content
+from jailkit.linux.copy import NEW, copy_content
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest
 from jailkit.plan.hidden import LD_SO_CACHE
@@ -19,7 +19,6 @@ from jailkit.plan.hidden import LD_SO_CACHE
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 # What stands in the way of a directory: a file, a link, or a path that grew too long.
 _NO_FOLDER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -159,7 +158,7 @@ def _make_room(parent: int, name: str, status: os.stat_result) -> bool:
 
 
 def _copy_file(source: int, parent: int, name: str) -> None:
-    copy = os.open(name, _NEW, 0o600, dir_fd=parent)
+    copy = os.open(name, NEW, 0o600, dir_fd=parent)
     try:
         status = os.fstat(source)
         copy_content(source, copy, status.st_size)

@@ -22,14 +22,20 @@ _NOT_HERE = {
 }
 _CHUNK = 1 << 20
 
+# How a copy is opened: it is new, and nothing that somebody put in its place is written through.
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 def copy_content(source: int, copy: int, size: int) -> None:
     """Make the empty file `copy` equal to `source`: shared blocks if possible, else copied inside the kernel.
 
+    `size` is what fstat(2) said of the source. One that grows meanwhile has no end, so no more than a byte beyond
+    that is copied.
+
     Raises:
         OSError: reading or writing failed.
     """
-    if size and not _clone(source, copy) and not _copy_in_kernel(source, copy, size):
+    if size and not _clone(source, copy, size) and not _copy_in_kernel(source, copy, size):
         _copy_through_memory(source, copy, size)
 
 
@@ -42,18 +48,20 @@ def copy_and_hash(source: int, copy: int, size: int) -> str:
     Raises:
         OSError: reading or writing failed.
     """
-    if not size or _clone(source, copy) or (size > _CHUNK and _copy_in_kernel(source, copy, size)):
+    if not size or _clone(source, copy, size) or (size > _CHUNK and _copy_in_kernel(source, copy, size)):
         return sha256(copy)
     return _copy_through_memory(source, copy, size)
 
 
-def _clone(source: int, copy: int) -> bool:
+def _clone(source: int, copy: int, size: int) -> bool:
     try:
         fcntl.ioctl(copy, FICLONE, source)
     except OSError as error:
         if error.errno in _NOT_HERE:
             return False
         raise
+    if os.fstat(copy).st_size > size:  # The source has grown, perhaps by a terabyte of holes.
+        os.ftruncate(copy, size)
     return True
 
 
@@ -98,8 +106,10 @@ def _copy_extent(source: int, copy: int, start: int, end: int) -> bool:
 
 def _copy_through_memory(source: int, copy: int, size: int) -> str:
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(size, _CHUNK)))
-    while count := os.readv(source, [buffer]):
+    room = size + 1  # The byte more shows that the source has grown.
+    buffer = memoryview(bytearray(min(room, _CHUNK)))
+    while room and (count := os.readv(source, [buffer[:room]])):
+        room -= count
         left = buffer[:count]
         digest.update(left)
         while left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from posixpath import dirname
 from types import TracebackType
 from typing import Final
 
@@ -75,6 +76,36 @@ class Tree:
                 # vouch for the result (openat2(2)).
                 continue
         raise BlockingIOError(errno.EAGAIN, "openat2: the tree keeps changing", path)
+
+
+class Parents:
+    """The directories above the path that was asked for last, kept open: for paths that come sorted."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._open: list[tuple[str, int]] = []
+
+    def of(self, path: str) -> int:
+        """Give an O_PATH descriptor of the directory that an absolute path is in, good until the next call.
+
+        Raises:
+            OSError: as Tree.open: ELOOP when one of the directories is a symbolic link.
+        """
+        folder = dirname(path)
+        self._leave(folder)
+        if not self._open or self._open[-1][0] != folder:
+            self._open.append((folder, self._tree.open(folder, os.O_PATH | os.O_DIRECTORY)))
+        return self._open[-1][1]
+
+    def _leave(self, folder: str) -> None:
+        """Close the open directories that are not `folder` or above it."""
+        while self._open and not (folder.rstrip("/") + "/").startswith(self._open[-1][0].rstrip("/") + "/"):
+            os.close(self._open.pop()[1])
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._open:
+            os.close(self._open.pop()[1])
 
 
 def rename_noreplace(src: str, dst: str, *, src_dir_fd: int = AT_FDCWD, dst_dir_fd: int = AT_FDCWD) -> None:

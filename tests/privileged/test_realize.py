@@ -275,6 +275,55 @@ def test_a_source_that_changes_while_it_is_copied(root: Path, tmp_path: Path, mo
     assert caught.value.resolution == "the host changed meanwhile: run the command again"
 
 
+@pytest.mark.parametrize("name", ["folder/secret", "folder/deep/secret"])
+def test_a_source_whose_directory_becomes_a_link(root: Path, tmp_path: Path, name: str) -> None:
+    """Whoever owns a directory that is copied could put a link to /etc in its place once the plan is made."""
+    plant(tmp_path, {"/outside/secret": "s", "/outside/deep/secret": "s", f"/{name}": "mine"})
+    plan = plan_of(Copy("/c", f"{tmp_path}/{name}", WHY), Text("/d", "x", WHY))
+    shutil.rmtree(tmp_path / "folder")
+    (tmp_path / "folder").symlink_to("outside")
+    root.parent.mkdir()
+    with pytest.raises(RealizeError, match=f"cannot copy {tmp_path}/{name}: a symbolic link has taken") as caught:
+        realize(plan, str(root))
+    assert caught.value.resolution == "the host changed meanwhile: run the command again"
+    assert not (root / "c").exists()
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_source_that_grows_while_it_is_copied(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
+) -> None:
+    from jailkit.linux import copy
+
+    path = source(tmp_path)
+    root.parent.mkdir()
+    status = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        """Say a moment too early how large the file is."""
+        said = status(descriptor)
+        if stat.S_ISREG(said.st_mode) and said.st_size == 7:
+            path.write_bytes(bytes(5 << 20))
+        return said
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    if not kernel:
+        monkeypatch.setattr(copy, "_copy_in_kernel", lambda *_: False)
+    with pytest.raises(RealizeError, match="it changed while it was copied"):
+        realize(plan_of(Copy("/c", str(path), WHY)), str(root))
+    assert (root / "c").stat().st_size <= 8
+
+
+def test_a_terabyte_of_holes_is_refused(root: Path, tmp_path: Path) -> None:
+    path = source(tmp_path)
+    os.truncate(path, 1 << 40)
+    root.parent.mkdir()
+    with pytest.raises(RealizeError, match="it has 1099511627776 bytes, more than 64 GiB") as caught:
+        realize(plan_of(Copy("/c", str(path), WHY)), str(root))
+    assert caught.value.brief.startswith(f"cannot copy {path}: ")
+    assert caught.value.resolution
+
+
 def test_an_existing_root_is_refused(root: Path) -> None:
     root.mkdir(parents=True)
     with pytest.raises(RealizeError, match=f"cannot make {root}: File exists"):

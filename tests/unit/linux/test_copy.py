@@ -63,6 +63,27 @@ def test_a_copy_hashed_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert digest == hashlib.sha256(content(size)).hexdigest()
 
 
+@pytest.mark.parametrize("size", [100, 1 << 20, (1 << 20) + 100])
+@pytest.mark.parametrize("way", ["clone", "kernel", "memory"])
+def test_a_source_that_grows_is_copied_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, way: str
+) -> None:
+    """No further than a byte, which is enough to see that it grew."""
+    grown = content(5 << 20)
+
+    def clone(target: int, _: int, source: int) -> None:
+        os.write(target, os.pread(source, len(grown), 0))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    monkeypatch.setattr(copy.fcntl, "ioctl", clone if way == "clone" else refuse)
+    if way == "memory":
+        monkeypatch.setattr(copy, "_copy_in_kernel", lambda *_: False)
+    (tmp_path / "source").write_bytes(grown)
+    assert copied(tmp_path / "source", tmp_path / "copy", size) in (grown[:size], grown[: size + 1])
+
+
 def test_across_file_systems(tmp_path: Path) -> None:
     if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is one file system only")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jailkit.linux.paths import Tree, rename_exchange, rename_noreplace
+from jailkit.linux.paths import Parents, Tree, rename_exchange, rename_noreplace
 
 
 @pytest.fixture
@@ -90,6 +90,22 @@ def test_descriptors_are_not_inherited_and_not_leaked(root: Path) -> None:
         os.close(fd)
         tree.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_parents_stay_open_while_paths_are_near(tree: Tree, root: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    (root / "etc-other").mkdir()
+    parents = Parents(tree)
+    for path, same in [("/etc/name", "etc"), ("/etc/x", "etc"), ("/top", "."), ("/etc-other/x", "etc-other")]:
+        assert os.path.samestat(os.fstat(parents.of(path)), os.stat(root / same))
+    first = parents.of("/etc/name")
+    (root / "etc").rename(root / "moved")
+    assert parents.of("/etc/other") == first
+    for path in ("/link/name", "/etc/name/x"):
+        with pytest.raises(OSError, match="openat2"):
+            parents.of(path)
+    parents.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_rename_noreplace_keeps_what_is_there(tree: Tree, root: Path) -> None:
