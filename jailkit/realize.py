@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from posixpath import basename
@@ -17,14 +14,13 @@ from jailkit.errors import RealizeError
 from jailkit.linux.copy import NEW, copy_and_hash, sha256
 from jailkit.linux.paths import Parents, Tree
 from jailkit.linux.worker import Worker
+from jailkit.loader_cache import write_loader_cache
 from jailkit.manifest import Record
-from jailkit.plan.hidden import BASE, HIDDEN, LD_SO_CACHE
+from jailkit.plan.hidden import BASE
 from jailkit.plan.model import Copy, Device, Directory, Entry, Plan, Symlink, Text
 
 Progress = Callable[[Record], None]  # told of each path that was made
 _SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_LDCONFIG_MEMORY = 1 << 30  # bytes
-_LDCONFIG_SECONDS = 60  # of CPU
 _CAPABILITY = "security.capability"  # capabilities(7)
 _MAX_SIZE = 64 << 30  # bytes; a file of a terabyte may be nothing but holes, and hashing those takes as long as data
 _LARGE = 1 << 16  # bytes from which on a file's copying and hashing outweighs handing it to another thread
@@ -55,7 +51,7 @@ def _written(plan: Plan, root: str, tree: Tree) -> Iterator[Record]:
                 yield record
             yield from writer.worker.results(wait=False)
         yield from writer.worker.results(wait=True)
-    cache = _write_loader_cache(root, tree)
+    cache = write_loader_cache(root, tree)
     if cache is not None:
         yield cache
 
@@ -258,70 +254,3 @@ def _copy_capability(source: int, copy: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
-
-
-def find_ldconfig() -> str | None:
-    """Give the path of the host's ldconfig(8), which a caller's PATH need not hold; None when there is none."""
-    return next((path for path in ("/sbin/ldconfig", "/usr/sbin/ldconfig") if os.access(path, os.X_OK)), None)
-
-
-def _write_loader_cache(root: str, tree: Tree) -> Record | None:
-    """Let the host's ldconfig(8) write the cache inside the tree; it reads the libraries and runs none of them.
-
-    Raises:
-        RealizeError: ldconfig failed.
-    """
-    ldconfig = find_ldconfig()
-    if ldconfig is None or os.geteuid() != 0:
-        return None
-    _run_ldconfig([ldconfig, "-X", "-i", "-r", root])
-    try:
-        _remove_auxiliary_cache(tree)
-        descriptor = tree.open(LD_SO_CACHE, os.O_RDWR)
-    except OSError as error:
-        raise RealizeError.because("cannot write the jail's loader cache", error) from error
-    try:
-        os.fchmod(descriptor, 0o644)
-        size = os.fstat(descriptor).st_size
-        return Record(LD_SO_CACHE, "file", 0o644, 0, 0, HIDDEN, size=size, sha256=sha256(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def _run_ldconfig(command: list[str]) -> None:
-    """Run it within bounds: a profile may write an ld.so.conf that includes /dev/zero, or /dev/tty.
-
-    Raises:
-        RealizeError: it failed, or had no end.
-    """
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={"LC_ALL": "C"},
-        start_new_session=True,
-    )
-    with process:
-        try:
-            # The kernel's own bounds hold even if this process is killed.
-            resource.prlimit(process.pid, resource.RLIMIT_AS, (_LDCONFIG_MEMORY, _LDCONFIG_MEMORY))
-            resource.prlimit(process.pid, resource.RLIMIT_CPU, (_LDCONFIG_SECONDS, _LDCONFIG_SECONDS))
-            lines = process.communicate()[1].decode("utf-8", "replace").splitlines()
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise RealizeError("cannot write the jail's loader cache: ldconfig failed", details=lines[-5:])
-
-
-def _remove_auxiliary_cache(tree: Tree) -> None:
-    """Delete what ldconfig leaves for its own next run, where the tree has a /var/cache."""
-    with contextlib.suppress(FileNotFoundError):
-        cache = tree.open_inside("/var/cache", os.O_PATH | os.O_DIRECTORY)
-        try:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.unlink("ldconfig/aux-cache", dir_fd=cache)
-                os.rmdir("ldconfig", dir_fd=cache)
-        finally:
-            os.close(cache)

@@ -14,7 +14,7 @@ from jailkit.levels import LevelName
 from jailkit.linux.attempt import attempt
 from jailkit.linux.cgroup import Cgroups, read_cgroups, writable
 from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC, mount, unshare
-from jailkit.realize import find_ldconfig
+from jailkit.loader_cache import find_ldconfig
 
 HARDENED: tuple[LevelName, ...] = ("chroot-hardened",)
 BOTH_LXC: tuple[LevelName, ...] = ("lxc-privileged", "lxc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -15,8 +16,11 @@ import pytest
 from support.children import in_child
 from support.trees import dump, plant, short_hash
 
+from jailkit import loader_cache
 from jailkit.errors import RealizeError
 from jailkit.lifecycle.drift import drifts
+from jailkit.linux.capabilities import capability_mask, limit_capabilities
+from jailkit.linux.libc import capget
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest, Record
 from jailkit.plan.model import Copy, Device, Directory, Entry, Plan, Reason, Symlink, Text
@@ -322,6 +326,28 @@ def test_a_terabyte_of_holes_is_refused(root: Path, tmp_path: Path) -> None:
         realize(plan_of(Copy("/c", str(path), WHY)), str(root))
     assert caught.value.brief.startswith(f"cannot copy {path}: ")
     assert caught.value.resolution
+
+
+def test_callers_with_limits_of_their_own_get_a_cache(root: Path) -> None:
+    """Raising a hard limit takes CAP_SYS_RESOURCE, which root in a container may lack."""
+    root.parent.mkdir()
+
+    def make() -> list[str]:
+        resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+        resource.setrlimit(resource.RLIMIT_AS, (900_000 << 10, 900_000 << 10))
+        effective, _, _ = capget()
+        limit_capabilities(effective & ~capability_mask(["CAP_SYS_RESOURCE"]))
+        return [record.path for record in realize(plan_of(Directory("/etc", WHY)), str(root))]
+
+    assert in_child(make) == ["/", "/etc", "/etc/ld.so.cache"]
+
+
+@pytest.mark.parametrize("ldconfig", ["/no/ldconfig", "/etc/passwd"])
+def test_an_ldconfig_that_cannot_be_run(root: Path, monkeypatch: pytest.MonkeyPatch, ldconfig: str) -> None:
+    root.parent.mkdir()
+    monkeypatch.setattr(loader_cache, "find_ldconfig", lambda: ldconfig)
+    with pytest.raises(RealizeError, match="cannot write the jail's loader cache: "):
+        realize(plan_of(Directory("/etc", WHY)), str(root))
 
 
 def test_an_existing_root_is_refused(root: Path) -> None:

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("host",),
     ("plan",),
     ("manifest",),
+    ("loader_cache",),
     ("realize", "store"),
     ("backends", "probes"),
     ("lifecycle", "doctor"),
