@@ -16,12 +16,12 @@ from functools import cached_property
 
 from jailkit.elf import Loader
 from jailkit.errors import PlanError
+from jailkit.linux.limits import MAX_LINKS
 from jailkit.linux.paths import Tree
+from jailkit.linux.shebang import BINPRM_BUF_SIZE, shebang_words
 
 PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 KERNEL_TREES = ("/proc", "/sys", "/dev")  # files in them have no content of their own, and no end
-_MAX_LINKS = 40  # path_resolution(7)
-_HEAD = 256  # BINPRM_BUF_SIZE: as much of a script as the kernel looks at
 _STATUS_FIELDS = ("Package: ", "Status: ", "Architecture: ", "Version: ")
 
 
@@ -99,7 +99,7 @@ class Host:
                 done.append(part)
                 continue
             followed += 1
-            if followed > _MAX_LINKS:
+            if followed > MAX_LINKS:
                 raise PlanError(f"cannot follow {path}: too many symbolic links", resolution="mend the loop of links")
             links[here] = Link(here, target, last=not todo)
             if target.startswith("/"):
@@ -203,7 +203,7 @@ class Host:
         except OSError:
             return b""
         try:
-            return os.read(descriptor, _HEAD)
+            return os.read(descriptor, BINPRM_BUF_SIZE)
         except OSError:
             return b""
         finally:
@@ -211,7 +211,7 @@ class Host:
 
     def shebang(self, path: str) -> tuple[str, ...] | None:
         """Give the words of a script's `#!` line; None when there is none."""
-        return shebang_words(self._read(path, _HEAD) or b"")
+        return shebang_words(self._read(path, BINPRM_BUF_SIZE) or b"")
 
     def account(self, name: str) -> HostAccount | None:
         """Look a user up in the host's passwd file."""
@@ -290,14 +290,6 @@ def _statuses(scanned: Iterable[os.DirEntry[str]]) -> Iterator[tuple[str, os.sta
     for entry in scanned:
         with contextlib.suppress(FileNotFoundError):  # It was deleted meanwhile.
             yield entry.name, entry.stat(follow_symlinks=False)
-
-
-def shebang_words(head: bytes) -> tuple[str, ...] | None:
-    """Split a script's `#!` line as execve(2) does, into the interpreter and one argument; None when there is none."""
-    if not head.startswith(b"#!"):
-        return None
-    line = head[2:].replace(b"\0", b"\n").split(b"\n", 1)[0].strip(b" \t")
-    return tuple(os.fsdecode(word) for word in line.split(maxsplit=1))
 
 
 def _matches(path: str, words: list[str]) -> bool:

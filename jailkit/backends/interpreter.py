@@ -6,6 +6,8 @@ import os
 import struct
 from typing import Final
 
+from jailkit.linux.shebang import shebang_words
+
 _PT_INTERP: Final = 3
 # elf(5), by EI_CLASS. File header: e_phoff, then e_phentsize and e_phnum. Program header: p_offset and p_filesz.
 _LAYOUTS: Final = {1: ("28xI10x2H", "4xI8xI"), 2: ("32xQ14x2H", "8xQ16xQ")}
@@ -13,9 +15,8 @@ _LAYOUTS: Final = {1: ("28xI10x2H", "4xI8xI"), 2: ("32xQ14x2H", "8xQ16xQ")}
 
 def interpreter_of(head: bytes) -> str | None:
     """Give the path on a script's #! line, or of an ELF's program interpreter; None when there is none."""
-    if head.startswith(b"#!"):
-        words = head[2:].split(b"\n", 1)[0].split()
-        return os.fsdecode(words[0]) if words else None
+    if words := shebang_words(head):
+        return words[0]
     if head.startswith(b"\x7fELF"):
         try:
             return _elf_interpreter(head)

@@ -18,6 +18,7 @@ from jailkit.elf.reader import MAGIC
 from jailkit.elf.root import Root
 from jailkit.elf.search import Loaded, Search
 from jailkit.errors import ElfError
+from jailkit.linux.shebang import BINPRM_BUF_SIZE, shebang_words
 from jailkit.text import printable
 
 _Stamp = tuple[int, int, int, int]
@@ -151,12 +152,11 @@ class Loader:
     def _not_elf(self, file: str, fault: str) -> ElfError:
         """Explain what a file is that cannot be loaded; a script's interpreter is named."""
         try:
-            head = self._config.head(file, 256)  # BINPRM_BUF_SIZE of the kernel
+            words = shebang_words(self._config.head(file, BINPRM_BUF_SIZE))
         except (OSError, MalformedError):
-            head = b""
-        if not head.startswith(b"#!"):
+            words = None
+        if words is None:
             return ElfError(f"cannot list the libraries of {printable(file)}: {fault}")
-        words = os.fsdecode(head[2:].split(b"\n", 1)[0]).split(maxsplit=1)
         interpreter = printable(words[0]) if words else "/bin/sh"
         return ElfError(
             f"cannot list the libraries of {printable(file)}: it is a script, run by {interpreter}",

@@ -7,7 +7,8 @@ import os
 import stat
 from typing import Final
 
-_MAX_LINKS: Final = 40  # path_resolution(7)
+from jailkit.linux.limits import MAX_LINKS
+
 _COST: Final = 300  # bytes that one remembered path takes, roughly
 _ABSENT: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EACCES))
 
@@ -110,7 +111,7 @@ class Root:
                 done = here
                 continue
             followed += 1
-            if followed > _MAX_LINKS:
+            if followed > MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             target = self._links[here]
             if target.startswith("/"):

@@ -1,9 +1,12 @@
-"""Resource limits that a caller may set for a child without any privilege."""
+"""A limit of the kernel's own, and those that a caller may set for a child without any privilege."""
 
 from __future__ import annotations
 
 import resource
 from collections.abc import Iterable
+from typing import Final
+
+MAX_LINKS: Final = 40  # symbolic links followed for one path (path_resolution(7))
 
 
 def within_present(limits: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from jailkit.elf import Library
 from jailkit.elf.reader import MAGIC
 from jailkit.errors import ElfError
-from jailkit.host import Host, Walk, shebang_words
+from jailkit.host import Host, Walk
+from jailkit.linux.shebang import shebang_words
 from jailkit.plan.model import Because, Copy, Directory, Entry, Reason, Symlink
 
 SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jailkit.host import Host
+from jailkit.linux.devices import DEVICES
 from jailkit.plan.gather import Gatherer
 from jailkit.plan.model import Copy, Device, Directory, Entry, Reason, Symlink, Text
 
@@ -12,16 +13,6 @@ BASE = Reason("base", "base")
 HIDDEN = Reason("base", "hidden")
 
 LD_SO_CACHE = "/etc/ld.so.cache"
-
-# name -> (major, minor), from the kernel's admin-guide/devices.txt. Nothing else is ever made in a jail.
-DEVICES: dict[str, tuple[int, int]] = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
 
 _STICKY = ("/tmp", "/var/tmp")  # noqa: S108 - directories in the jail
 _DIRECTORIES = ("/dev", "/etc", "/home", "/proc", "/run", "/sys", "/usr", "/var")

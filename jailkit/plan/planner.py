@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Protocol
 
 from jailkit.errors import ElfError, PlanError
-from jailkit.host import Host, shebang_words
+from jailkit.host import Host
 from jailkit.levels import LevelName
+from jailkit.linux.shebang import shebang_words
 from jailkit.plan import hidden
 from jailkit.plan.accounts import account_entries, make_accounts, running_user
 from jailkit.plan.gather import SPECIAL_BITS, Batch, Gatherer, copied_mode

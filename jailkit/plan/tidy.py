@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from posixpath import dirname, join, normpath
 
 from jailkit.errors import PlanError
+from jailkit.linux.limits import MAX_LINKS
 from jailkit.plan.model import Copy, Directory, Entry, Reason, Symlink
-
-_MAX_LINKS = 40  # path_resolution(7)
 
 
 def tidy(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -88,7 +87,7 @@ def canonical(path: str, links: dict[str, str], *, follow_last: bool) -> str:
             done = here
             continue
         followed += 1
-        if followed > _MAX_LINKS:
+        if followed > MAX_LINKS:
             raise PlanError(f"cannot place {path}: its parents are a loop of symbolic links")
         if target.startswith("/"):
             done = "/"

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterable
 
+from jailkit.linux import devices
 from jailkit.profile.paths import MAX_NAME, one_line, source_path
 from jailkit.profile.refusal import Refusal, closest, quote_hint, shown
 
@@ -21,7 +22,7 @@ MAX_PATTERN = 300  # a range that ignores case takes `re` milliseconds, in five 
 MAX_LINE = 8192  # shlex takes time by the square of a word's length
 
 NAMESPACES = ("mount", "pid", "ipc", "uts", "net", "user", "cgroup", "time")
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+DEVICES = tuple(devices.DEVICES)
 
 
 def profile_name(value: object) -> str:
