@@ -11,17 +11,21 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 
 from jailkit.elf import Loader
 from jailkit.errors import PlanError
 from jailkit.linux.limits import MAX_LINKS
 from jailkit.linux.paths import Tree
 from jailkit.linux.shebang import BINPRM_BUF_SIZE, shebang_words
+from jailkit.profile.paths import is_pattern
+from jailkit.profile.pattern import advance, begin
 
 PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 KERNEL_TREES = ("/proc", "/sys", "/dev")  # files in them have no content of their own, and no end
+_MAX_COMPARED = 500_000  # names looked at for one pattern: a second or two
+_MAX_MATCHES = 50_000
 _STATUS_FIELDS = ("Package: ", "Status: ", "Architecture: ", "Version: ")
 
 
@@ -137,15 +141,62 @@ class Host:
     def glob(self, pattern: str) -> list[str]:
         """Expand the wildcards `*`, `?`, `[...]` and `**` in an absolute path; sorted; nothing when nothing matches.
 
-        `**` stands for any number of directories and follows no link, so that no loop of links can trap it.
+        Links are followed before the first wildcard and not behind it, so that neither a loop of links nor
+        /proc/PID/root can trap it. What the host has in /proc, /sys and /dev is left out.
+
+        Raises:
+            PlanError: there are too many paths to look at, or a directory that `**` stands for cannot be read.
         """
-        if "**" not in pattern:
-            found = glob.glob(glob.escape(self.root) + pattern, include_hidden=True)
-            return sorted(path[len(self.root) :] for path in found)
-        head = pattern.partition("**")[0].rpartition("/")[0] or "/"
-        words = pattern.split("/")
-        tops = [top for top in self.glob(head) if os.path.isdir(self.root + top)]
-        return sorted(path for top in tops for path, _ in self.list_tree(top) if _matches(path, words))
+        words = [word for word in pattern.split("/") if word]
+        place = next((place for place, word in enumerate(words) if is_pattern(word)), len(words))
+        top = "".join(f"/{word}" for word in words[:place])
+        walk = self.walk(top)
+        if walk.kernel_tree:
+            return []
+        real = walk.real.rstrip("/")
+        found = list(islice(self._matches(real, words[place:]), _MAX_MATCHES + 1))
+        if len(found) > _MAX_MATCHES:
+            raise _too_wide(pattern, f"more than {_MAX_MATCHES} paths match")
+        return sorted(top + path[len(real) :] for path in found)
+
+    def _matches(self, top: str, words: list[str]) -> Iterator[str]:
+        """Yield the paths below a directory that match, level by level; of a directory only what can match is listed.
+
+        With each directory goes the set of places in `words` that its names are compared with: `**` makes it more than
+        one, and no pattern takes longer than the number of comparisons.
+        """
+        waiting = [(top, begin(words))]
+        compared = 0
+        while waiting:
+            folder, reached = waiting.pop()
+            wanted = [words[place] for place in reached if place < len(words)]
+            for name, is_folder in self._names(folder, wanted):
+                compared += len(reached)
+                if compared > _MAX_COMPARED:
+                    raise _too_wide("/".join([top, *words]), f"more than {_MAX_COMPARED} names must be looked at")
+                after = advance(reached, words, name)
+                if not after:
+                    continue
+                path = f"{folder}/{name}"
+                if len(words) in after:
+                    yield path
+                if is_folder and path not in KERNEL_TREES and any(place < len(words) for place in after):
+                    waiting.append((path, after))
+
+    def _names(self, folder: str, wanted: list[str]) -> Iterator[tuple[str, bool]]:
+        """Give the names in a directory that may match, and whether each is a directory itself; no link is one."""
+        if not any(map(is_pattern, wanted)):
+            for name in wanted:
+                if status := self.lstat(f"{folder}/{name}"):
+                    yield name, stat.S_ISDIR(status.st_mode)
+            return
+        try:
+            with os.scandir(self.root + (folder or "/")) as scanned:
+                for entry in scanned:
+                    yield entry.name, entry.is_dir(follow_symlinks=False)
+        except OSError as error:
+            if "**" in wanted and not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise _unreadable(folder, error) from error
 
     def list_tree(self, top: str) -> Iterator[tuple[str, os.stat_result]]:
         """Yield every path below a directory with its lstat, parents first, sorted, no link followed.
@@ -170,10 +221,7 @@ class Host:
             with os.scandir(self.root + folder) as scanned:
                 found = sorted(_statuses(scanned))
         except OSError as error:
-            raise PlanError(
-                f"cannot read {folder}: {error.strerror}",
-                resolution="run as root, or leave it out of the profile",
-            ) from error
+            raise _unreadable(folder, error) from error
         for name, status in found:
             yield f"{folder.rstrip('/')}/{name}", status
 
@@ -292,19 +340,11 @@ def _statuses(scanned: Iterable[os.DirEntry[str]]) -> Iterator[tuple[str, os.sta
             yield entry.name, entry.stat(follow_symlinks=False)
 
 
-def _matches(path: str, words: list[str]) -> bool:
-    """Compare a path with a pattern's components in one pass, so that no pattern can take long."""
-    reached = _past_stars({0}, words)
-    for part in path.split("/"):
-        after = {at for at in reached if words[at : at + 1] == ["**"]}
-        after |= {at + 1 for at in reached if at < len(words) and fnmatchcase(part, words[at])}
-        reached = _past_stars(after, words)
-    return len(words) in reached
+def _unreadable(folder: str, error: OSError) -> PlanError:
+    return PlanError(
+        f"cannot read {folder}: {error.strerror}", resolution="run as root, or leave it out of the profile"
+    )
 
 
-def _past_stars(reached: set[int], words: list[str]) -> set[int]:
-    """Add the places behind `**`, which may stand for no directory at all."""
-    for at, word in enumerate(words):
-        if word == "**" and at in reached:
-            reached.add(at + 1)
-    return reached
+def _too_wide(pattern: str, why: str) -> PlanError:
+    return PlanError(f"cannot expand {pattern}: {why}", resolution="name the directory where the matches are")

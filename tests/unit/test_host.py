@@ -132,6 +132,47 @@ def test_double_stars_follow_no_link(root: Path) -> None:
     assert Host(str(root)).glob("/t/**") == ["/t/loop", "/t/real", "/t/real/x", "/t/root", "/t/to-real"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("/bin/*", ["/bin/x"]),
+        ("/bin/**", ["/bin/x"]),
+        ("/usr/*/x", ["/usr/bin/x"]),
+        ("/*/x", ["/t/x"]),
+        ("/t/*/x", []),
+        ("/t/*/*", ["/t/real/y"]),
+        ("/t/loo?/real/y", []),
+        ("/t/*/root/*", []),
+        ("/t/r[eo]*", ["/t/real", "/t/root"]),
+        ("/absolute/*", ["/absolute/x"]),
+        ("/kernel/*", []),
+        ("/proc/*", []),
+        ("/*/1", []),
+        ("/*/shm/*", []),
+        ("/**/1", []),
+    ],
+)
+def test_links_are_followed_before_the_first_wildcard_only(root: Path, pattern: str, expected: list[str]) -> None:
+    host = plant(
+        root / "host",
+        {"/usr/bin/x": "", "/bin": "-> usr/bin", "/absolute": "-> /usr/bin", "/t/real/y": "", "/t/x": "",
+         "/t/loop": "-> .", "/t/root": "-> /", "/proc/1": "", "/dev/shm/f": "", "/kernel": "-> proc"},
+    )  # fmt: skip
+    assert Host(str(host)).glob(pattern) == expected
+
+
+def test_a_pattern_without_end_is_refused(host: Host, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(root, {f"/many/{number}/{number}": "" for number in range(30)})
+    monkeypatch.setattr("jailkit.host._MAX_MATCHES", 30)
+    assert len(host.glob("/many/*/*")) == 30
+    with pytest.raises(PlanError, match=r"cannot expand /many/\*\*: more than 30 paths match"):
+        host.glob("/many/**")
+    monkeypatch.setattr("jailkit.host._MAX_COMPARED", 59)
+    with pytest.raises(PlanError, match=r"cannot expand /many/\*/\*: more than 59 names") as caught:
+        host.glob("/many/*/*")
+    assert caught.value.resolution
+
+
 def test_a_root_with_wildcards_in_its_name(tmp_path: Path) -> None:
     plant(tmp_path / "[a]*", {"/x/1": "", "/x/2": ""})
     assert Host(str(tmp_path / "[a]*")).glob("/x/*") == ["/x/1", "/x/2"]
