@@ -75,7 +75,8 @@ class Gatherer:
         via = at or source
         head = self.host.head(source)
         if head.startswith(MAGIC):
-            self._libraries(source, key, via, tolerant=tolerant)
+            if not (tolerant and _is_object(head)):
+                self._libraries(source, key, via, tolerant=tolerant)
         elif executable and (words := shebang_words(head)):
             self.script(words, key, via, tolerant=tolerant)
 
@@ -83,8 +84,9 @@ class Gatherer:
         try:
             closure = self.host.loader.closure(source)
         except ElfError as error:
-            # A relocatable object or another machine's program is data here, unless it was asked for by name.
-            self.lack(f"{source}: {error.brief}", tolerant=tolerant)
+            self.lack(error.brief if source in error.brief else f"{source}: {error.brief}", tolerant=tolerant)
+            return
+        if tolerant and closure.missing and self._is_foreign(source):
             return
         for missing in closure.missing:
             wanter = via if missing.needed_by in (source, closure.file) else missing.needed_by
@@ -93,6 +95,11 @@ class Gatherer:
             self.file(closure.interpreter, Reason(key, "interpreter", via), tolerant=tolerant)
         for library in closure.libraries:
             self._library(library, key, via if library.needed_by in (source, closure.file) else library.needed_by)
+
+    def _is_foreign(self, source: str) -> bool:
+        """Tell whether an ELF file is for another machine or class than the host's shell is: mere data, most often."""
+        shell, head = self.host.head(self.host.walk("/bin/sh").real), self.host.head(source)
+        return shell.startswith(MAGIC) and (shell[4:6], shell[18:20]) != (head[4:6], head[18:20])
 
     def _library(self, library: Library, key: str, needed_by: str) -> None:
         via = self.host.walk(needed_by).real if needed_by not in self.batch.entries else needed_by
@@ -149,14 +156,15 @@ class Gatherer:
         if stat.S_ISDIR(status.st_mode):
             self.batch.add(Directory(target, reason, mode=status.st_mode & 0o1755))
         elif stat.S_ISLNK(status.st_mode):
-            self._tree_link(path, target, reason)
+            self.tree_link(path, target, reason)
         elif stat.S_ISREG(status.st_mode):
             self.batch.add(Copy(target, path, reason, mode=copied_mode(status)))
             self.dependencies(path, reason.key, executable=bool(status.st_mode & 0o111), tolerant=True, at=target)
         else:
             self.batch.notes.append(f"{path} is neither file, directory nor link: left out")
 
-    def _tree_link(self, path: str, target: str, reason: Reason) -> None:
+    def tree_link(self, path: str, target: str, reason: Reason) -> None:
+        """Gather a link found in a tree as a link, if it leads to something; at its own path with that, if a file."""
         walk = self.host.walk(path)
         status = self.host.lstat(walk.real)
         if status is None or stat.S_ISLNK(status.st_mode):
@@ -188,6 +196,11 @@ def env_program(argument: str) -> str | None:
 def copied_mode(status: os.stat_result) -> int:
     """Give the mode of a copy: the host's, without setuid, setgid and write permission for everybody."""
     return stat.S_IMODE(status.st_mode) & ~SPECIAL_BITS & ~0o002
+
+
+def _is_object(head: bytes) -> bool:
+    """Tell a relocatable object file from its ELF header (elf(5), e_type): whatever brought it, nothing loads it."""
+    return head[16:18] == (b"\1\0" if head[5:6] == b"\1" else b"\0\1")
 
 
 def _parent_of(path: str, reason: Reason) -> Reason:

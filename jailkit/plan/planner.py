@@ -29,9 +29,11 @@ from jailkit.plan.model import (
     Text,
 )
 from jailkit.plan.runtime import make_runtime
-from jailkit.plan.tidy import canonical, tidy, without_dangling
+from jailkit.plan.tidy import canonical, dangling_links, tidy
 from jailkit.profile.model import File, Profile, TextFile
 from jailkit.profile.paths import is_below, is_pattern
+
+_OWN_LINK = "symlinks: "  # the beginning of the key of a link that the profile spells out
 
 
 class _Optional(Protocol):
@@ -106,13 +108,24 @@ class _Planner:
             *hidden.devices(profile.devices),
             *account_entries(self.accounts),
         ]
-        entries, dangling = without_dangling(tidy([*base, *gathered, *explicit]))
-        self.omissions += [
-            Omission(link.reason.key, f"{link.path} points to {link.target}, which is not in the jail: left out")
-            for link in dangling
-        ]
+        entries = self._without_dangling(tidy([*base, *gathered, *explicit]))
         refuse_open_system(entries)
         return entries
+
+    def _without_dangling(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """Take out the links of the host that lead nowhere in the jail.
+
+        Those that the profile itself spells out stay: what they point to may be made later.
+        """
+        lost = set()
+        for link in dangling_links(entries):
+            key, why = link.reason.key, f"points to {link.target}, which is not in the jail"
+            if key.startswith(_OWN_LINK):
+                self.omissions.append(Omission(key, why))
+            elif link.reason.because != "base":
+                self.omissions.append(Omission(key, f"{link.path} {why}: left out"))
+                lost.add(link.path)
+        return tuple(entry for entry in entries if entry.path not in lost)
 
     def _batch(self, key: str, item: _Optional, gather: Callable[..., None], *arguments: object) -> list[Entry]:
         """Gather one entry of the profile by itself, so that an optional one is there whole or not at all."""
@@ -125,7 +138,7 @@ class _Planner:
         if not batch.problems:
             return list(batch.entries.values())
         if item.optional:
-            self.omissions += [Omission(key, problem) for problem in batch.problems]
+            self.omissions += [Omission(key, f"{problem}: left out") for problem in batch.problems]
         else:
             self.problems += [f"{key}: {problem}" for problem in batch.problems]
         return []
@@ -176,7 +189,22 @@ class _Planner:
         if not sources:
             self.gatherer.lack(f"nothing on this host matches {item.source}", tolerant=False)
         for source in sources:
-            self._file(key, source, _target(item, source, many=is_pattern(item.source)), item)
+            target = _target(item, source, many=is_pattern(item.source))
+            if is_pattern(item.source) and any(link.last for link in self.host.walk(source).links):
+                self._matched_link(key, source, target)
+            else:
+                self._file(key, source, target, item)
+
+    def _matched_link(self, key: str, source: str, target: str) -> None:
+        """Gather a match that is a link as a tree would: never the content of another file under its name.
+
+        Whoever owns the directory of the matches may have put there a link to a file that only root can read.
+        """
+        status = self.host.lstat(self.host.walk(source).real)
+        if target == source and status is not None and stat.S_ISREG(status.st_mode):
+            self.gatherer.file(source, Reason(key, "named"), tolerant=True)
+        else:
+            self.gatherer.tree_link(source, target, Reason(key, "named"))
 
     def _file(self, key: str, source: str, target: str, item: File) -> None:
         walk = self.host.walk(source)
@@ -258,7 +286,7 @@ class _Planner:
             reason = Reason(f"text: {path}", "named")
             entries.append(Text(path, text.content, reason, text.mode, uid, gid))
         for path, target in self.profile.symlinks.items():
-            entries.append(Symlink(path, target, Reason(f"symlinks: {path}", "named")))
+            entries.append(Symlink(path, target, Reason(f"{_OWN_LINK}{path}", "named")))
         return entries
 
     def _owner(self, owner: str | None) -> tuple[int, int]:

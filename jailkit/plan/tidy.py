@@ -40,24 +40,19 @@ def _place(entry: Entry, links: dict[str, str], folders: dict[str, str]) -> str:
     return canonical(path, links, follow_last=True) if path in links and isinstance(entry, Directory) else path
 
 
-def without_dangling(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], list[Symlink]]:
-    """Take out the links of copied trees and packages that lead nowhere in the plan, and give them as well.
-
-    What the profile itself spells out stays: its target may be made later.
-    """
+def dangling_links(entries: Iterable[Entry]) -> list[Symlink]:
+    """Give the links that lead nowhere in the plan, or in circles."""
+    entries = list(entries)
     links = {entry.path: entry.target for entry in entries if isinstance(entry, Symlink)}
     paths = {entry.path for entry in entries} | {"/"}
-    dangling: list[Symlink] = []
-    for entry in entries:
-        if isinstance(entry, Symlink) and entry.reason.because in ("tree", "package"):
-            try:
-                found = canonical(entry.path, links, follow_last=True) in paths
-            except PlanError:
-                found = False
-            if not found:
-                dangling.append(entry)
-    lost = {entry.path for entry in dangling}
-    return tuple(entry for entry in entries if entry.path not in lost), dangling
+
+    def dangles(path: str) -> bool:
+        try:
+            return canonical(path, links, follow_last=True) not in paths
+        except PlanError:
+            return True
+
+    return [entry for entry in entries if isinstance(entry, Symlink) and dangles(entry.path)]
 
 
 def _links(entries: Iterable[Entry]) -> dict[str, str]:

@@ -174,10 +174,10 @@ def test_what_is_optional_is_left_out_and_listed(jailkit: Jailkit, tmp_path: Pat
     done = jailkit("create", profile)
     assert done.returncode == 0
     assert done.stderr == (
-        "note: binaries: no-such-program: no-such-program is not on this host's PATH\n"
+        "note: binaries: no-such-program: no-such-program is not on this host's PATH: left out\n"
     )  # fmt: skip
     assert json.loads(jailkit("create", profile, "--name", "b", "--json").stdout)["omissions"] == [
-        {"key": "binaries: no-such-program", "message": "no-such-program is not on this host's PATH"}
+        {"key": "binaries: no-such-program", "message": "no-such-program is not on this host's PATH: left out"}
     ]
 
 

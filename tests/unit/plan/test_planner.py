@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.handmade import NEEDED, Image
 from support.profiles import write_profile
 from support.trees import dump, plant
 
@@ -226,14 +227,14 @@ def test_an_optional_entry_is_there_whole_or_not_at_all(plan: MakePlan) -> None:
     )
     assert more(made) == SH
     assert notes(made) == {
-        "binaries: nowhere": "nowhere is not on this host's PATH",
-        "binaries: orphan": "/usr/bin/ruby does not exist on this host, the interpreter of /usr/bin/orphan",
-        "binaries: env-orphan": "node is not on this host's PATH, wanted by /usr/bin/env-orphan",
-        "packages: ghost": "package ghost is not installed on this host",
-        "libraries: libghost.so.1": "library libghost.so.1 is not on this host",
-        "files: /etc/nothing": "/etc/nothing does not exist on this host",
-        "files: /nowhere/**": "nothing on this host matches /nowhere/**",
-        "files: /bin/orphan": "/usr/bin/ruby does not exist on this host, the interpreter of /opt/orphan",
+        "binaries: nowhere": "nowhere is not on this host's PATH: left out",
+        "binaries: orphan": "/usr/bin/ruby does not exist on this host, the interpreter of /usr/bin/orphan: left out",
+        "binaries: env-orphan": "node is not on this host's PATH, wanted by /usr/bin/env-orphan: left out",
+        "packages: ghost": "package ghost is not installed on this host: left out",
+        "libraries: libghost.so.1": "library libghost.so.1 is not on this host: left out",
+        "files: /etc/nothing": "/etc/nothing does not exist on this host: left out",
+        "files: /nowhere/**": "nothing on this host matches /nowhere/**: left out",
+        "files: /bin/orphan": "/usr/bin/ruby does not exist on this host, the interpreter of /opt/orphan: left out",
     }
 
 
@@ -317,6 +318,86 @@ def test_the_owner_and_mode_of_a_tree(plan: MakePlan, root: Path) -> None:
 )
 def test_single_files_and_patterns(plan: MakePlan, item: Any, expected: dict[str, str]) -> None:
     assert more(plan(files=[item])) == expected
+
+
+LINKS: dict[str, str | None] = {
+    "/m/real": "r", "/m/same": "-> real", "/m/out": "-> /etc/shadow", "/m/up": "-> ../etc/shadow", "/m/etc": "-> /etc",
+    "/m/none": "-> nothing", "/m/deep/in": "-> ../real", "/m/deep/out": "-> /srv/other",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (
+            {"source": "/m/*", "target": "/x"},
+            {"/x": "dir 0755", "/x/deep": "dir 0755", "/x/deep/in": "link ../real", "/x/real": "copy 0644 /m/real",
+             "/x/same": "link real", "/x/etc": "link /etc"},
+        ),
+        (
+            {"source": "/m/*", "target": "/x", "mode": "0640"},
+            {"/x": "dir 0755", "/x/deep": "dir 0755", "/x/deep/in": "link ../real", "/x/real": "copy 0640 /m/real",
+             "/x/same": "link real", "/x/etc": "link /etc"},
+        ),
+        ({"source": "/m/**/*out", "target": "/x"}, {"/x": "dir 0755"}),
+        ({"source": "/m/[us]*", "mode": "0644", "target": "/y"}, {"/y": "dir 0755"}),
+        (
+            {"source": "/m/*e", "mode": "0600"},
+            {"/m": "dir 0755", "/m/same": "link real", "/m/real": "copy 0644"},
+        ),
+        ({"source": "/m/deep/o*"}, {"/m": "dir 0755", "/m/deep": "dir 0755", "/m/deep/out": "link /srv/other",
+                                    "/srv": "dir 0755", "/srv/other": "copy 0644"}),
+        ({"source": "/m/same*", "owner": "7:8"}, {"/m": "dir 0755", "/m/same": "link real", "/m/real": "copy 0644"}),
+        ({"source": "/m/same", "target": "/x"}, {"/x": "copy 0644 /m/real"}),
+    ],
+)  # fmt: skip
+def test_matches_that_are_links_are_never_content_of_other_files(
+    plan: MakePlan, root: Path, item: Any, expected: dict[str, str]
+) -> None:
+    """Whoever owns a directory could put a link to /etc/shadow into it, or to /etc."""
+    plant(root, LINKS)
+    assert more(plan(files=[item])) == expected
+
+
+def test_a_match_that_leads_nowhere_is_noted(plan: MakePlan, root: Path) -> None:
+    plant(root, LINKS)
+    assert notes(plan(files=[{"source": "/m/no*", "target": "/x"}])) == {
+        "files: /m/no*": "/m/none points to /m/nothing, which is not on this host: left out"
+    }
+    assert notes(plan(files=[{"source": "/m/u*", "target": "/x"}])) == {
+        "files: /m/u*": "/x/up points to ../etc/shadow, which is not in the jail: left out"
+    }
+
+
+def test_a_link_of_the_profile_that_leads_nowhere_is_made_and_noted(plan: MakePlan) -> None:
+    made = plan(binaries=["dash"], symlinks={"/srv/later": "/run/later", "/bin/l": "../gone", "/srv/sh": "/bin/dash"})
+    assert more(made) == DASH | {
+        "/srv": "dir 0755", "/srv/later": "link /run/later", "/srv/sh": "link /bin/dash", "/usr/bin/l": "link ../gone",
+    }  # fmt: skip
+    assert notes(made) == {
+        "symlinks: /srv/later": "points to /run/later, which is not in the jail",
+        "symlinks: /bin/l": "points to ../gone, which is not in the jail",
+    }
+
+
+def test_object_files_and_programs_of_other_machines_in_a_tree_are_data(plan: MakePlan, root: Path) -> None:
+    """A compiler's folder is full of them, and a jail that lacks the libraries of none is no news."""
+    (root / "usr/bin/dash").write_bytes(Image(machine=62).build())
+    needs = [(NEEDED, b"libgone.so.1")]
+    files = {"crt1.o": Image(kind=1), "arm.so": Image(machine=183, dynamic=needs), "own.so": Image(dynamic=needs),
+             "half.so": Image(kind=7)}  # fmt: skip
+    (root / "opt").mkdir()
+    for name, image in files.items():
+        (root / "opt" / name).write_bytes(image.build())
+    (root / "opt/cut.so").write_bytes(Image().build()[:60])
+    made = plan(files=["/opt"])
+    assert sorted(omission.message for omission in made.omissions) == [
+        "cannot list the libraries of /opt/cut.so: it is too short for an ELF file",
+        "cannot list the libraries of /opt/half.so: it is an object file or a core dump, not a program or a library",
+        "library libgone.so.1 is not on this host, wanted by /opt/own.so",
+    ]
+    assert set(files) <= {os.path.basename(path) for path in table(made)}
+    assert problems(plan, binaries=[{"name": "/opt/crt1.o"}], libraries=["/opt/crt1.o"])
 
 
 def test_what_is_neither_file_nor_directory(plan: MakePlan, root: Path) -> None:
