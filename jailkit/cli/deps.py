@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import click
 
@@ -34,12 +36,21 @@ def command(ctx: click.Context, files: tuple[str, ...], root: str, as_json: bool
         try:
             closure = loader.closure(file)
         except ElfError as error:
-            report(error)
+            report(_with_path(error, file, root))
             failed = True
             continue
         click.echo(json.dumps(_data(closure)) if as_json else _text(closure))
         failed = failed or bool(closure.missing)
     ctx.exit(1 if failed else 0)
+
+
+def _with_path(error: ElfError, file: str, root: str) -> ElfError:
+    """Say that a path is wanted to somebody who gave the name of a program, and which one."""
+    if "/" in file or os.path.lexists(file if root == "/" else os.path.join(root, file)):
+        return error
+    program = shutil.which(file) if root == "/" else None
+    wanted = f"jailkit deps {program}" if program else f"the path of a file instead of the name {file}"
+    return ElfError(error.brief, details=error.details, resolution=wanted)
 
 
 def _data(closure: Closure) -> dict[str, object]:

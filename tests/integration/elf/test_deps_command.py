@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +69,23 @@ def test_every_fault_is_told_and_the_others_are_listed(jailkit: Run, tmp_path: P
         f"jailkit: cannot read {tmp_path}/absent: No such file or directory",
         "jailkit: cannot list the libraries of /dev/tty: it is not a regular file",
         "jailkit: cannot list the libraries of /etc: it is a directory",
+    ]
+
+
+def test_a_name_in_the_place_of_a_path(jailkit: Run, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no ELF file")
+    done = jailkit("deps", "sh", "no-such-program", "text", "./sh", cwd=tmp_path)
+    assert done.stderr.splitlines() == [
+        "jailkit: cannot read sh: No such file or directory",
+        f"  Try: jailkit deps {shutil.which('sh')}",
+        "jailkit: cannot read no-such-program: No such file or directory",
+        "  Try: the path of a file instead of the name no-such-program",
+        "jailkit: cannot list the libraries of text: it is too short for an ELF file",
+        "jailkit: cannot read ./sh: No such file or directory",
+    ]
+    assert jailkit("deps", "--root", tmp_path, "sh").stderr.splitlines() == [
+        "jailkit: cannot read sh: No such file or directory",
+        "  Try: the path of a file instead of the name sh",
     ]
 
 
