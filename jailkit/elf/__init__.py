@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from jailkit.elf.hints import Dlopen
 from jailkit.elf.loader import Loader
 from jailkit.elf.model import Closure, Elf, Library, Missing
 from jailkit.elf.reader import read_elf
 
-__all__ = ["Closure", "Dlopen", "Elf", "Library", "Loader", "Missing", "read_elf"]
+__all__ = ["Closure", "Elf", "Library", "Loader", "Missing", "read_elf"]

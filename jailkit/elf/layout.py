@@ -29,18 +29,12 @@ class Layout:
     header: Struct
     segment: Struct
     dynamic: Struct
-    symbol: Struct
 
 
 def _layout(order: str, bits: int) -> Layout:
     if bits == 64:
-        return Layout(
-            Struct(order + "16xHHIQQQIHHHHHH"), Struct(order + "IIQQQQQQ"), Struct(order + "QQ"),
-            Struct(order + "IBBHQQ"),
-        )  # fmt: skip
-    return Layout(
-        Struct(order + "16xHHIIIIIHHHHHH"), Struct(order + "IIIIIIII"), Struct(order + "II"), Struct(order + "IIIBBH")
-    )
+        return Layout(Struct(order + "16xHHIQQQIHHHHHH"), Struct(order + "IIQQQQQQ"), Struct(order + "QQ"))
+    return Layout(Struct(order + "16xHHIIIIIHHHHHH"), Struct(order + "IIIIIIII"), Struct(order + "II"))
 
 
 LAYOUTS: Final = {
@@ -55,17 +49,12 @@ class Tables:
     Attributes:
         layout: the structures to read it with.
         loads: offset, address and size in the file of each PT_LOAD.
-        notes: offset and size of each PT_NOTE.
-        strings, symbols: the addresses of DT_STRTAB and DT_SYMTAB, 0 when absent.
-        addresses: the addresses of all tables that the dynamic section names, ascending.
+        strings: the address of DT_STRTAB, 0 when absent.
     """
 
     layout: Layout
     loads: tuple[tuple[int, int, int], ...]
-    notes: tuple[tuple[int, int], ...] = ()
     strings: int = 0
-    symbols: int = 0
-    addresses: tuple[int, ...] = ()
 
     def locate(self, address: int) -> tuple[int, int]:
         """Give the offset in the file of an address, and how many bytes of the segment follow it.
@@ -130,8 +119,8 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
 
 
 @contextlib.contextmanager
-def open_source(path: str, part: str = "") -> Iterator[Source]:
-    """Open a file to read it, or a `part` of it such as "the symbols of ".
+def open_source(path: str) -> Iterator[Source]:
+    """Open a file to read it.
 
     Raises:
         ElfError: it cannot be opened; or the block found it malformed.
@@ -145,4 +134,4 @@ def open_source(path: str, part: str = "") -> Iterator[Source]:
     except OSError as error:
         raise ElfError(f"cannot read {printable(path)}: {error.strerror}") from error
     except MalformedError as error:
-        raise ElfError(f"cannot read {part}{printable(path)}: {error}") from error
+        raise ElfError(f"cannot read {printable(path)}: {error}") from error

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from jailkit.elf.hints import Dlopen, read_dlopen
-from jailkit.elf.layout import Tables
-from jailkit.elf.symbols import read_imports
-
 Tag = Literal["needed", "auxiliary", "filter"]
 
 # elf.h
@@ -26,7 +22,7 @@ class Elf:
     """An ELF file, as far as loading it goes (elf(5), the System V gABI chapter on dynamic linking).
 
     Attributes:
-        path: where it was read, on this machine; `imports` and `dlopen` read it again.
+        path: where it was read, on this machine.
         bits: 32 or 64, its class.
         little: whether it is little endian.
         machine, type: e_machine and e_type, as elf.h numbers them.
@@ -35,8 +31,6 @@ class Elf:
         soname, rpath, runpath: the strings of DT_SONAME, DT_RPATH, DT_RUNPATH; tokens are not expanded.
         requests: DT_NEEDED, DT_AUXILIARY and DT_FILTER in the order of the file.
         flags, flags_1: DT_FLAGS and DT_FLAGS_1, 0 when absent.
-        e_flags: the header's own flags, which some machines keep their float ABI in.
-        tables: where the rest lies.
     """
 
     path: str
@@ -44,7 +38,6 @@ class Elf:
     little: bool
     machine: int
     type: int
-    e_flags: int
     interpreter: str | None
     dynamic: bool
     soname: str | None
@@ -53,40 +46,11 @@ class Elf:
     requests: tuple[tuple[Tag, str], ...]
     flags: int
     flags_1: int
-    tables: Tables
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Give the names of DT_NEEDED."""
         return tuple(name for tag, name in self.requests if tag == "needed")
-
-    @property
-    def auxiliary(self) -> tuple[str, ...]:
-        """Give the names of DT_AUXILIARY."""
-        return tuple(name for tag, name in self.requests if tag == "auxiliary")
-
-    @property
-    def filter(self) -> tuple[str, ...]:
-        """Give the names of DT_FILTER."""
-        return tuple(name for tag, name in self.requests if tag == "filter")
-
-    @property
-    def imports(self) -> frozenset[str]:
-        """Read the names of the symbols that it wants from others. Reads the file at each call.
-
-        Raises:
-            ElfError: the file cannot be read any more, or its symbol table is damaged.
-        """
-        return read_imports(self.path, self.tables)
-
-    @property
-    def dlopen(self) -> tuple[Dlopen, ...]:
-        """Read from `.note.dlopen` what it says it loads while it runs. Reads the file at each call.
-
-        Raises:
-            ElfError: the file cannot be read any more.
-        """
-        return read_dlopen(self.path, self.tables)
 
     def matches(self, other: Elf) -> bool:
         """Tell whether both are of one machine, class and byte order."""

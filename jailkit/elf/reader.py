@@ -10,13 +10,11 @@ from jailkit.elf.layout import LAYOUTS, MAX_NAME, MalformedError, Source, Tables
 from jailkit.elf.model import ET_DYN, ET_EXEC, Elf, Tag
 
 MAGIC: Final = b"\x7fELF"
-_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE = 1, 2, 3, 4
-_DT_NEEDED, _DT_STRTAB, _DT_SYMTAB, _DT_SONAME, _DT_RPATH = 1, 5, 6, 14, 15
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH = 1, 5, 14, 15
 _DT_RUNPATH, _DT_FLAGS, _DT_FLAGS_1 = 29, 30, 0x6FFFFFFB
 _DT_AUXILIARY, _DT_FILTER = 0x7FFFFFFD, 0x7FFFFFFF
 _TAGS: Final[dict[int, Tag]] = {_DT_NEEDED: "needed", _DT_AUXILIARY: "auxiliary", _DT_FILTER: "filter"}
-# Hash, relocation, version and symbol tables: dynamic entries whose value is the address of a table.
-_ADDRESSES: Final = frozenset((4, 5, 6, 7, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFE))
 _OSABI_SYSV, _OSABI_GNU = 0, 3
 
 _MAX_DYNAMIC: Final = 1 << 20  # bytes; real ones stay below 10 KiB
@@ -34,7 +32,6 @@ class Header:
     little: bool
     machine: int
     type: int
-    flags: int
     phoff: int
     phentsize: int
     phnum: int
@@ -71,8 +68,8 @@ def read_header(source: Source) -> Header:
     data = source.read(0, layout.size)
     if len(data) < layout.size:
         raise MalformedError("it is too short for an ELF file")
-    kind, machine, version, _, phoff, _, flags, _, phentsize, phnum, *_ = layout.unpack(data)
-    return Header(bits, little, machine, kind, flags, phoff, phentsize, phnum, _header_fault(ident, version))
+    kind, machine, version, _, phoff, _, _, _, phentsize, phnum, *_ = layout.unpack(data)
+    return Header(bits, little, machine, kind, phoff, phentsize, phnum, _header_fault(ident, version))
 
 
 def _header_fault(ident: bytes, version: int) -> str | None:
@@ -100,9 +97,9 @@ def read_body(source: Source, header: Header, path: str) -> Elf:
     requests, strings = _strings(source, entries)
     return Elf(
         path=path, bits=header.bits, little=header.little, machine=header.machine, type=header.type,
-        e_flags=header.flags, interpreter=segments.interpreter, dynamic=segments.dynamic is not None,
+        interpreter=segments.interpreter, dynamic=segments.dynamic is not None,
         soname=strings[_DT_SONAME], rpath=strings[_DT_RPATH], runpath=strings[_DT_RUNPATH], requests=requests,
-        flags=entries.values.get(_DT_FLAGS, 0), flags_1=entries.values.get(_DT_FLAGS_1, 0), tables=entries.tables,
+        flags=entries.values.get(_DT_FLAGS, 0), flags_1=entries.values.get(_DT_FLAGS_1, 0),
     )  # fmt: skip
 
 
@@ -116,7 +113,6 @@ class _Segments:
         self.interpreter: str | None = None
         self.dynamic: tuple[int, int] | None = None  # address and size
         loads: list[tuple[int, int, int]] = []
-        notes: list[tuple[int, int]] = []
         data = source.exactly(header.phoff, header.phnum * header.phentsize)
         for fields in layout.segment.iter_unpack(data):
             kind = fields[0]
@@ -128,12 +124,10 @@ class _Segments:
                 loads.append((offset, address, size))
             elif kind == _PT_DYNAMIC:
                 self.dynamic = (address, size)
-            elif kind == _PT_NOTE:
-                notes.append((offset, size))
             elif kind == _PT_INTERP and self.interpreter is None:
                 self.interpreter = _interpreter(source, offset, size)
         _check_loads(loads, source.size)
-        self.tables = Tables(layout, tuple(loads), tuple(notes))
+        self.tables = Tables(layout, tuple(loads))
 
 
 def _check_loads(loads: list[tuple[int, int, int]], file_size: int) -> None:
@@ -162,11 +156,7 @@ class _Dynamic:
         self.requests: list[tuple[Tag, int]] = []
         if where is not None:
             self._read(source, tables, where)
-        values = self.values
-        self.tables = Tables(
-            tables.layout, tables.loads, tables.notes, values.get(_DT_STRTAB, 0), values.get(_DT_SYMTAB, 0),
-            tuple(sorted(values[tag] for tag in _ADDRESSES & values.keys())),
-        )  # fmt: skip
+        self.tables = Tables(tables.layout, tables.loads, self.values.get(_DT_STRTAB, 0))
 
     def _read(self, source: Source, tables: Tables, where: tuple[int, int]) -> None:
         address, size = where

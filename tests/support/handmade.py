@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE = 1, 2, 3, 4
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 NEEDED, STRTAB, SYMTAB, SONAME, RPATH, RUNPATH, FLAGS, FLAGS_1 = 1, 5, 6, 14, 15, 29, 30, 0x6FFFFFFB
 AUXILIARY, FILTER = 0x7FFFFFFD, 0x7FFFFFFF
 BASE = 0x400000  # where the file is mapped
@@ -26,7 +26,6 @@ class Image:
     interpreter: bytes | None = None
     dynamic: Sequence[tuple[int, bytes | int]] = ()
     symbols: Sequence[tuple[bytes, int]] = ()
-    notes: bytes = b""
     ident: dict[int, int] = field(default_factory=dict)
     segments: Sequence[tuple[int, int, int, int]] | None = None
     header: dict[str, int] = field(default_factory=dict)
@@ -52,8 +51,6 @@ class Image:
         if self.dynamic or self.symbols:
             entries.append((STRTAB, BASE + strings_at))
         body += b"\0" * (-len(body) % 8)
-        notes_at = body_at + len(body)
-        body += self.notes + b"\0" * (-len(self.notes) % 8)
         dynamic_at = body_at + len(body)
         dynamic = b"".join(
             struct.pack(order + ("QQ" if wide else "II"), tag, value) for tag, value in (*entries, (0, 0))
@@ -66,8 +63,6 @@ class Image:
                 segments.append((PT_INTERP, interpreter_at, BASE + interpreter_at, len(self.interpreter)))
             if entries:
                 segments.append((PT_DYNAMIC, dynamic_at, BASE + dynamic_at, len(dynamic)))
-            if self.notes:
-                segments.append((PT_NOTE, notes_at, BASE + notes_at, len(self.notes)))
         head = self._head(order, segments)
         return head + b"\0" * (body_at - len(head)) + bytes(body)
 
@@ -102,12 +97,6 @@ class Image:
             else:
                 head += struct.pack(order + "IIIIIIII", kind, offset, address, address, length, length, 4, 0x1000)
         return head
-
-
-def note(owner: bytes, kind: int, content: bytes, order: str = "<") -> bytes:
-    """Write an ELF note."""
-    padded = [part + b"\0" * (-len(part) % 4) for part in (owner, content)]
-    return struct.pack(order + "III", len(owner), len(content), kind) + b"".join(padded)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 from support import handmade
-from support.handmade import BASE, NEEDED, PT_DYNAMIC, PT_INTERP, PT_LOAD, RUNPATH, SONAME, STRTAB, Image, note
+from support.handmade import BASE, NEEDED, PT_DYNAMIC, PT_INTERP, PT_LOAD, RUNPATH, SONAME, STRTAB, Image
 
-from jailkit.elf import Dlopen, Elf, read_elf
+from jailkit.elf import Elf, read_elf
 from jailkit.errors import ElfError
 
 KINDS = [(bits, little) for bits in (32, 64) for little in (True, False)]
@@ -29,8 +28,6 @@ def fault(folder: Path, data: bytes) -> str:
 
 @pytest.mark.parametrize(("bits", "little"), KINDS)
 def test_everything_it_says(tmp_path: Path, bits: int, little: bool) -> None:
-    order = "<" if little else ">"
-    hint = json.dumps([{"soname": ["libz.so.1", "libz.so"], "feature": "zip", "priority": "suggested"}]).encode()
     elf = read(
         tmp_path,
         Image(
@@ -40,17 +37,15 @@ def test_everything_it_says(tmp_path: Path, bits: int, little: bool) -> None:
                 (handmade.FILTER, b"libf.so"), (SONAME, b"libself.so"), (handmade.RPATH, b"$ORIGIN/r"),
                 (RUNPATH, b"/u:/v"), (handmade.FLAGS, 8), (handmade.FLAGS_1, 0x800),
             ],
-            symbols=[(b"wanted", 0), (b"own", 5), (b"dlopen", 0)],
-            notes=note(b"GNU\0", 1, b"\0" * 16, order) + note(b"FDO\0", 0x407C0C0A, hint, order),
         ).build(),
     )  # fmt: skip
     assert (elf.bits, elf.little, elf.machine, elf.type) == (bits, little, 21, 3)
     assert (elf.interpreter, elf.dynamic, elf.soname) == ("/lib/ld.so.1", True, "libself.so")
-    assert (elf.needed, elf.auxiliary, elf.filter) == (("liba.so", "libb.so"), ("libaux.so",), ("libf.so",))
-    assert [tag for tag, _ in elf.requests] == ["needed", "auxiliary", "needed", "filter"]
+    assert elf.needed == ("liba.so", "libb.so")
+    assert elf.requests == (
+        ("needed", "liba.so"), ("auxiliary", "libaux.so"), ("needed", "libb.so"), ("filter", "libf.so"),
+    )  # fmt: skip
     assert (elf.rpath, elf.runpath, elf.flags, elf.flags_1) == ("$ORIGIN/r", "/u:/v", 8, 0x800)
-    assert elf.imports == {"wanted", "dlopen"}
-    assert elf.dlopen == (Dlopen(("libz.so.1", "libz.so"), "zip", "", "suggested"),)
 
 
 def test_last_entry_of_a_kind_counts(tmp_path: Path) -> None:
@@ -65,7 +60,7 @@ def test_nothing_after_the_end_of_the_dynamic_section(tmp_path: Path) -> None:
 
 def test_static_file(tmp_path: Path) -> None:
     elf = read(tmp_path, Image(kind=2).build())
-    assert (elf.dynamic, elf.interpreter, elf.needed, elf.imports, elf.dlopen) == (False, None, (), frozenset(), ())
+    assert (elf.dynamic, elf.interpreter, elf.needed) == (False, None, ())
 
 
 def test_names_are_kept_byte_by_byte(tmp_path: Path) -> None:
@@ -174,33 +169,3 @@ def test_sparse_file_of_many_gigabytes(tmp_path: Path) -> None:
     elf = read(tmp_path, Image(dynamic=[(NEEDED, b"libx.so")]).build())
     os.truncate(elf.path, 1 << 40)
     assert read_elf(elf.path).needed == ("libx.so",)
-
-
-def test_damaged_symbols(tmp_path: Path) -> None:
-    data = Image(dynamic=[(SONAME, b"x")], symbols=[(b"name", 0)]).build()
-    elf = read(tmp_path, data)
-    with open(elf.path, "r+b") as file:
-        file.seek(0x1000 + 24)
-        file.write(b"\xff\xff\xff\x7f")
-    with pytest.raises(ElfError, match="a symbol's name has no end"):
-        assert elf.imports
-    os.truncate(elf.path, 0x1000)
-    with pytest.raises(ElfError, match="cannot read the symbols"):
-        assert elf.imports
-    os.unlink(elf.path)
-    for ask in (lambda: elf.imports, lambda: elf.dlopen):
-        with pytest.raises(ElfError, match="No such file"):
-            ask()
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[1, {}]", b'[{"soname": "x"}]', b'[{"soname": [1]}]', b"[" * 100_000, b"\xff", b"nul"]
-)
-def test_damaged_hints_are_left_out(tmp_path: Path, content: bytes) -> None:
-    notes = note(b"FDO\0", 0x407C0C0A, content) + note(b"FDO\0", 0x407C0C0A, b'[{"soname": ["libx.so"]}]\0')
-    assert read(tmp_path, Image(notes=notes).build()).dlopen == (Dlopen(("libx.so",), "", "", ""),)
-
-
-def test_lying_notes_end(tmp_path: Path) -> None:
-    notes = note(b"FDO\0", 0x407C0C0A, b"[]")[:4] + b"\xff" * 20
-    assert read(tmp_path, Image(notes=notes).build()).dlopen == ()
