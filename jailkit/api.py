@@ -61,7 +61,7 @@ class OpenJail:
         Args:
             command: argument list; the first word is a path in the jail or a name on the jail's PATH.
             input: what the command reads from standard input; nothing when None. Text is encoded as UTF-8.
-            timeout: seconds until everything the command started is killed.
+            timeout: seconds until the command, its process group, its session and its descendants are killed.
             user: a name or uid of the jail.
             workdir: a directory in the jail.
             environment: laid over the jail's own.
@@ -149,11 +149,9 @@ def run(
     Raises:
         JailkitError: as `create` and `OpenJail.run`.
     """
-    from jailkit.lifecycle.create import check_gaps, order, temporary
+    from jailkit.lifecycle.create import order, temporary
 
-    wanted = order(os.fspath(profile), level)
-    check_gaps(wanted.plan, accept=False)
-    with temporary(wanted, Store(_path(home))) as jail:
+    with temporary(order(os.fspath(profile), level), Store(_path(home))) as jail:
         request = ExecRequest(_words(command), timeout=_seconds(timeout), stdin=_bytes(input), capture=True)
         with started_in(jail, request) as running:
             return running.wait()

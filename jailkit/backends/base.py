@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from jailkit.levels import BackendName
 
 if TYPE_CHECKING:
+    from jailkit.linux.wait import Signals
     from jailkit.plan.model import Plan
     from jailkit.store import Jail
 
@@ -43,7 +44,7 @@ class ExecRequest:
         user: a name or a uid of the jail; None takes the jail's own user.
         environment: laid over the jail's environment.
         workdir: a directory in the jail; None takes the jail's own.
-        timeout: seconds until the whole process group is killed; None waits for ever.
+        timeout: seconds until the command, its group, its session and its descendants are killed; None waits for ever.
         stdin: bytes for standard input; None lets the command inherit it, or gives it nothing when `capture`.
         capture: collect standard output and error instead of passing them through.
         output_limit: bytes kept of each captured stream; what comes after is read and dropped.
@@ -122,8 +123,8 @@ class Running(Protocol):
     def send(self, number: int) -> None:
         """Send a signal to the command and to the process group that it leads, if it leads one."""
 
-    def wait(self) -> ExecResult:
-        """Wait for the command; once, and in the thread that started it."""
+    def wait(self, signals: Signals | None = None) -> ExecResult:
+        """Wait for the command, and attend to `signals` meanwhile; once, and in the thread that started it."""
 
 
 class Backend(Protocol):
@@ -149,7 +150,15 @@ class Backend(Protocol):
         """
 
     def processes(self, jail: Jail) -> Sequence[int]:
-        """Ask the kernel which processes live in the jail; their pids."""
+        """Ask the kernel which processes live in the jail; their pids.
 
-    def owns(self, jail: Jail, pid: int) -> bool:
-        """Ask the kernel whether one process lives in the jail."""
+        Raises:
+            BackendError: it cannot tell.
+        """
+
+    def kill(self, jail: Jail, patience: float) -> Sequence[int]:
+        """Kill every process in the jail, and give the pids of those that are there after so many seconds.
+
+        Raises:
+            BackendError: as `processes`.
+        """

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from jailkit.backends.accounts import find_account
@@ -20,7 +21,7 @@ from jailkit.levels import LEVELS, BackendName
 from jailkit.linux.capabilities import capability_mask
 from jailkit.linux.enter import Confinement, Entering, Identity
 from jailkit.linux.spawn import INHERITED, Child, Streams, above_streams, pipe, spawn
-from jailkit.linux.wait import Reader, Writer, wait
+from jailkit.linux.wait import Reader, Signals, Writer, wait
 from jailkit.plan.settings import Account, Runtime
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
     """Describe how `request` gets into `jail`; `caller` is the caller's environment. Pure.
 
     Raises:
-        UsageError: there is no command, or no such user.
+        UsageError: there is no command, no such user, or that user is root where the jail has not accepted it.
     """
     runtime = jail.runtime
     argv = request.command or runtime.command
@@ -42,6 +43,8 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
         raise UsageError(f"cannot run in jail {jail.name}: there is no command", resolution="name one after --")
     confines = LEVELS[jail.level].confines
     account = find_account(jail, request.user)
+    if confines and account.uid == 0 and not runtime.root_accepted:
+        raise _root_refused(jail)
     inherited = _clean_environment(account, caller) if confines else dict(caller)
     return Entering(
         argv=tuple(argv),
@@ -52,6 +55,14 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
         identity=Identity(account.uid, account.gid, account.groups) if confines or request.user is not None else None,
         confinement=_confinement(runtime) if confines else None,
         terminal=request.terminal is not None,
+    )
+
+
+def _root_refused(jail: Jail) -> UsageError:
+    return UsageError(
+        f"cannot run as uid 0 in jail {jail.name}: at level {jail.level} it may signal what the host's root runs",
+        resolution="another --user, or list isolation.user under `accept-gaps` in the profile, "
+        f"then jailkit update {jail.name}",
     )
 
 
@@ -88,7 +99,7 @@ class _Plumbing:
         self.theirs: list[int] = []
 
 
-class Running(NamedTuple):
+class RunningChild(NamedTuple):
     """A command in a jail that was started and not waited for yet."""
 
     jail: Jail
@@ -101,14 +112,14 @@ class Running(NamedTuple):
         """Signal the command's process group; at `chroot-root`, which gives it none, the command alone."""
         self.child.send(number)
 
-    def wait(self) -> ExecResult:
-        """Wait for the command. Call it once, in the thread that started it.
+    def wait(self, signals: Signals | None = None) -> ExecResult:
+        """Wait for the command, and attend to `signals` meanwhile. Call it once, in the thread that started it.
 
         Raises:
             BackendError: somebody else waited for it, or this process ignores SIGCHLD.
         """
         try:
-            ended = wait(self.child, tuple(self.ends.values()), self.timeout)
+            ended = wait(self.child, (*self.ends.values(), *([signals] if signals else [])), self.timeout)
         except ChildProcessError as error:
             raise _unseen(self.jail) from error
         return result_of(self.jail, self.entering, ended, self.ends)
@@ -136,7 +147,7 @@ class ChrootBackend:
         """
         return self.spawn(jail, request).wait()
 
-    def spawn(self, jail: Jail, request: ExecRequest) -> Running:
+    def spawn(self, jail: Jail, request: ExecRequest) -> RunningChild:
         """Start one command in the jail.
 
         Raises:
@@ -154,28 +165,41 @@ class ChrootBackend:
                 raise BackendError(f"cannot start a command in jail {jail.name}: {error.strerror}") from error
             except ValueError as error:
                 raise UsageError(f"cannot run in jail {jail.name}: {error}") from error
-        return Running(jail, child, entering, request.timeout, ends)
+        return RunningChild(jail, child, entering, request.timeout, ends)
 
     def processes(self, jail: Jail) -> Sequence[int]:
         """Give the pids of all processes whose root is the jail's tree or lies in it.
 
         Raises:
-            BackendError: /proc is not mounted.
+            BackendError: /proc is not mounted, or processes come and go so fast that there may be some.
         """
         from jailkit.linux.process import processes_rooted_in
 
-        try:
-            return processes_rooted_in(jail.rootfs)
-        except OSError as error:
-            if not os.path.isdir(jail.rootfs):
-                return []  # Nobody can live in a tree that is gone, or went this moment.
-            raise BackendError(f"cannot list the processes in jail {jail.name}: {error}") from error
+        return _ask(jail, partial(processes_rooted_in, jail.rootfs))
 
-    def owns(self, jail: Jail, pid: int) -> bool:
-        """Tell whether the root of one process is the jail's tree or lies in it."""
-        from jailkit.linux.process import lives_in
+    def kill(self, jail: Jail, patience: float) -> Sequence[int]:
+        """Kill all processes whose root is the jail's tree or lies in it; give the pids of those that are left.
 
-        return lives_in(pid, jail.rootfs)
+        Raises:
+            BackendError: as `processes`.
+        """
+        from jailkit.linux.process import end_rooted_in
+
+        return _ask(jail, partial(end_rooted_in, jail.rootfs, patience))
+
+
+def _ask(jail: Jail, question: Callable[[], Sequence[int]]) -> Sequence[int]:
+    try:
+        return question()
+    except BlockingIOError as error:
+        raise BackendError(
+            f"cannot be sure that nothing runs in jail {jail.name}: {error.strerror}",
+            resolution=f"wait, or end what starts processes all the time; jailkit destroy --force {jail.name} tries to",
+        ) from error
+    except OSError as error:
+        if not os.path.isdir(jail.rootfs):
+            return []  # Nobody can live in a tree that is gone, or went this moment.
+        raise BackendError(f"cannot list the processes in jail {jail.name}: {error}") from error
 
 
 def _unseen(jail: Jail) -> BackendError:

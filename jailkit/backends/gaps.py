@@ -57,8 +57,9 @@ def _isolation_gaps(isolation: Isolation) -> Iterator[tuple[str, str]]:
 
 
 def _uid_gaps(plan: Plan | Jail) -> Iterator[tuple[str, str]]:
-    user = plan.runtime.user
-    if any(account.uid == 0 and user in (account.name, "0") for account in plan.runtime.accounts) or user == "0":
+    runtime = plan.runtime
+    roots = {"0", *(account.name for account in runtime.accounts if account.uid == 0)}
+    if roots & {runtime.user, *(smoke.user for smoke in runtime.smoke)}:
         yield "isolation.user", "the host's processes are in sight, and uid 0 may signal those of the host's root"
 
 

@@ -47,6 +47,8 @@ def _setup_message(jail: Jail, entering: Entering, failure: Failure) -> str:
     if failure.thing == entering.workdir:
         make = f", or add {entering.workdir} to `directories`" if failure.number == errno.ENOENT else ""
         return f"{brief}\n  Try: another --workdir{make}"
+    if failure.number == errno.EISDIR:
+        return f"{brief}, and would lead out of the jail\n  Try: redirect to or from a file, a pipe or a terminal"
     if failure.number == errno.EPERM:
         return f"{brief}\n  Try: run it as root with all its capabilities"
     return brief
@@ -55,11 +57,19 @@ def _setup_message(jail: Jail, entering: Entering, failure: Failure) -> str:
 def _missing_message(jail: Jail, entering: Entering) -> str:
     word = entering.argv[0]
     if "/" in word:
-        brief = f"cannot find {word} in jail {jail.name}"
+        where = "" if word.startswith("/") else f" below {entering.workdir}"
+        brief = f"cannot find {word} in jail {jail.name}{where}"
     else:
         path = dict(entering.environment).get("PATH", "")
         brief = f"cannot find {word} in jail {jail.name}: it is in no directory of its PATH, {path}"
-    return f"{brief}\n  Try: add `{word}` to `binaries` in the profile, then jailkit update {jail.name}"
+    return brief + _add_to_binaries(jail, word)
+
+
+def _add_to_binaries(jail: Jail, word: str) -> str:
+    """Say how to bring a program in; nothing for a relative path, which no profile takes."""
+    if "/" in word and not word.startswith("/"):
+        return ""
+    return f"\n  Try: add `{word}` to `binaries` in the profile, then jailkit update {jail.name}"
 
 
 def _refused_message(jail: Jail, failure: Failure) -> str:
@@ -69,10 +79,8 @@ def _refused_message(jail: Jail, failure: Failure) -> str:
 
         needs = interpreter_of(failure.head)
         if needs:
-            return (
-                f"{brief}: the file is there, but its interpreter {needs}, or what that one needs, is not"
-                f"\n  Try: add `{needs}` to `binaries` in the profile, then jailkit update {jail.name}"
-            )
+            missing = f"its interpreter {needs}, or what that one needs, is not"
+            return f"{brief}: the file is there, but {missing}{_add_to_binaries(jail, needs)}"
         return f"{brief}: the file is there, but its interpreter is not"
     if failure.number == errno.ENOEXEC:
         return (

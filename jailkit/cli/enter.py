@@ -17,11 +17,13 @@ from jailkit.backends.base import ExecRequest, ExecResult, Running
 from jailkit.cli.main import complain, report
 from jailkit.errors import JailkitError
 from jailkit.linux.process import adopt_orphans, kill_descendants
+from jailkit.linux.spawn import pipe
+from jailkit.linux.wait import Signals
 
 OWN_FAILURE: Final = 125
 _FORWARDED: Final = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT,
-    signal.SIGTSTP,
+    signal.SIGTSTP, signal.SIGWINCH, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
 )  # fmt: skip
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -182,28 +184,31 @@ def execute(starting: AbstractContextManager[Running]) -> ExecResult:
     adopt_orphans(True)
     with Forwarding() as forwarding, starting as running:
         adopt_orphans(running.timeout is not None)
-        forwarding.attach(running)
-        result = running.wait()
-        if result.reason == "timeout":
-            kill_descendants()
+        result = running.wait(forwarding.to(running))
+        if result.reason == "timeout" and not kill_descendants():
+            complain("cannot end all that the command started\n  Try: jailkit destroy --force ends what runs in a jail")
         return result
 
 
 class Forwarding:
-    """Passes signals that this process gets on to a command in a jail, those too that come before it is started.
+    """Keeps the signals that this process gets for a command in a jail, those too that come before it is started.
+
+    A handler in Python runs between two of its instructions only, so that a signal which comes just before poll(2)
+    would wait as long as that does. The byte that signal.set_wakeup_fd writes at once ends any poll(2).
 
     A signal that was ignored stays ignored: nohup(1) means the command too.
     """
 
     def __init__(self) -> None:
-        self._running: Running | None = None
-        self._early: list[int] = []
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Forwarding:
+        self._read, self._write = pipe()
+        os.set_blocking(self._write, False)
+        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in _FORWARDED:
             if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._forward)
+                self._before[number] = signal.signal(number, _note)
         return self
 
     def __exit__(
@@ -211,23 +216,32 @@ class Forwarding:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._read)
+        os.close(self._write)
 
-    def attach(self, running: Running) -> None:
-        """Name the command, and pass on what came before."""
-        self._running = running
-        for number in self._early:
-            self._forward(number, None)
+    def to(self, running: Running) -> Signals:
+        """Give what passes all of them on to a command, for its `wait`."""
 
-    def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
-        if self._running is None:
-            self._early.append(number)
-        elif number == signal.SIGTSTP:
-            # The command's group has no parent in its session, so that SIGTSTP would do nothing to it
-            # (setpgid(2), orphaned process groups).
-            self._running.send(signal.SIGSTOP)
-            os.kill(os.getpid(), signal.SIGSTOP)
-        else:
-            self._running.send(number)
+        def forward(number: int) -> None:
+            if number in self._before:
+                _forward(running, number)
+
+        return Signals(os.dup(self._read), forward)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """Do nothing: that there is a handler makes the signal's number come out of the pipe."""
+
+
+def _forward(running: Running, number: int) -> None:
+    if number == signal.SIGTSTP:
+        # The command's group has no parent in its session, so that SIGTSTP would do nothing to it
+        # (setpgid(2), orphaned process groups).
+        running.send(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        running.send(number)
 
 
 def exit_with(result: ExecResult, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from jailkit.cli.complete import complete_jails_and_profiles, complete_levels
 from jailkit.cli.enter import EnterCommand, enter_options, execute, exit_with, make_request
 from jailkit.cli.output import progress, warn
 from jailkit.errors import UsageError
-from jailkit.lifecycle.create import check_gaps, is_profile, order, temporary
+from jailkit.lifecycle.create import accept, check_gaps, is_profile, order, temporary
 from jailkit.lifecycle.enter import started, started_in
 from jailkit.lifecycle.place import hindrances
 from jailkit.store import Store
@@ -54,10 +54,9 @@ def command(
 def run_profile(profile: str, request: ExecRequest, store: Store, options: dict[str, Any]) -> ExecResult:
     """Make a jail, run the command in it and destroy the jail, whatever happened."""
     store.sweep()
-    wanted = order(profile, options["level"])
-    gaps = check_gaps(wanted.plan, accept=options["accept_gaps"])
+    wanted = accept(order(profile, options["level"]), all_gaps=options["accept_gaps"])
     with contextlib.ExitStack() as stack:
         with progress("creating", len(wanted.plan.entries), quiet=False) as step:
             jail = stack.enter_context(temporary(wanted, store, progress=step))
-        warn(wanted.plan.omissions, gaps, hindrances(jail.rootfs))
+        warn(wanted.plan.omissions, check_gaps(wanted.plan, accept=True), hindrances(jail.rootfs))
         return execute(started_in(jail, request))

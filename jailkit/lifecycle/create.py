@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jailkit.backends import backend_for
 from jailkit.backends.base import Gap
@@ -81,6 +81,17 @@ def check_gaps(plan: Plan, *, accept: bool) -> Sequence[Gap]:
     return gaps
 
 
+def accept(wanted: Order, *, all_gaps: bool) -> Order:
+    """Give the order with every gap that it has under `accept_gaps`, those included that only the caller accepts.
+
+    Raises:
+        GapError: as `check_gaps`.
+    """
+    keys = [gap.key for gap in check_gaps(wanted.plan, accept=all_gaps)]
+    accepted = tuple(dict.fromkeys((*wanted.plan.accept_gaps, *keys)))
+    return replace(wanted, plan=replace(wanted.plan, accept_gaps=accepted))
+
+
 def check_privilege(level: LevelName) -> None:
     """Refuse a level that needs root when the caller is not root.
 
@@ -110,7 +121,7 @@ def create(
         RealizeError: the tree could not be written.
     """
     name = check_name(name or wanted.profile.name)
-    check_gaps(wanted.plan, accept=accept_gaps)
+    wanted = accept(wanted, all_gaps=accept_gaps)
     check_privilege(wanted.plan.level)
     if name in store.names():
         raise exists(name)
@@ -141,7 +152,7 @@ def write_records(wanted: Order, draft: str, name: str, *, generation: int, mani
         level=plan.level,
         created=time.time(),
         generation=generation,
-        runtime=plan.runtime,
+        runtime=replace(plan.runtime, root_accepted="isolation.user" in plan.accept_gaps),
         directory=draft,
     )
     write_text(f"{draft}/jail.json", [jail.dumps()])
@@ -151,14 +162,15 @@ def write_records(wanted: Order, draft: str, name: str, *, generation: int, mani
 def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: None) -> Iterator[Jail]:
     """Make a jail for one use, and delete it and end what runs in it when that is over.
 
-    The caller has looked at the gaps.
+    A caller who takes gaps that the profile does not has accepted them with `accept`.
 
     It stays a draft, under a lock that ends with this process: so it is no jail to others, and if this process is
     killed, the next command sweeps it.
 
     Raises:
-        PrivilegeError, RealizeError: as `create`.
+        GapError, PrivilegeError, RealizeError: as `create`.
     """
+    wanted = accept(wanted, all_gaps=False)
     check_privilege(wanted.plan.level)
     name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
     with store.draft(name) as draft:

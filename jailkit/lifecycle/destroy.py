@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import time
-
 from jailkit.backends import backend_for
 from jailkit.errors import StateError
 from jailkit.levels import LEVELS
@@ -25,6 +20,7 @@ def destroy(name: str, store: Store, *, force: bool = False) -> None:
     Raises:
         StateError: there is no such jail, it is in use, something is mounted below it, it does not carry jailkit's
             marker, or something in it could not be deleted.
+        BackendError: what runs in it cannot be told.
     """
     if force:
         end_processes(name, store)
@@ -89,10 +85,10 @@ def check_idle(jail: Jail, verb: str) -> None:
 
 
 def end_processes(name: str, store: Store) -> None:
-    """Kill every process in the jail `name`; if its record is damaged, none is found.
+    """Kill every process in the jail `name`. With a damaged record none is looked for before its tree is deleted.
 
     Raises:
-        StateError: as `end_all`.
+        StateError, BackendError: as `end_all`.
     """
     directory = f"{store.home}/jails/{name}"
     try:
@@ -108,25 +104,8 @@ def end_all(jail: Jail) -> None:
 
     Raises:
         StateError: some are still there after some seconds.
+        BackendError: new ones may be there, because processes come and go so fast.
     """
-    backend = backend_for(jail.level)
-    deadline = time.monotonic() + PATIENCE
-    while pids := backend.processes(jail):
-        # Stopped first, all of them, so that a process that forks as fast as it is killed cannot stay ahead.
-        for step in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in pids:
-                _signal(pid, step, jail)
-        if time.monotonic() > deadline:
-            raise StateError(f"cannot end the processes of jail {jail.name}", details=[f"pid {pid}" for pid in pids])
-        time.sleep(0.005)
-
-
-def _signal(pid: int, number: signal.Signals, jail: Jail) -> None:
-    """Signal a process of a jail. The pidfd is opened before the last look, so that a reused pid is never hit."""
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            if backend_for(jail.level).owns(jail, pid):
-                signal.pidfd_send_signal(descriptor, number)
-        finally:
-            os.close(descriptor)
+    pids = backend_for(jail.level).kill(jail, PATIENCE)
+    if pids:
+        raise StateError(f"cannot end the processes of jail {jail.name}", details=[f"pid {pid}" for pid in pids[:20]])

@@ -12,7 +12,7 @@ from jailkit.errors import RealizeError, StateError
 from jailkit.host import Host
 from jailkit.levels import LEVELS
 from jailkit.lifecycle.carry import Carried, carry
-from jailkit.lifecycle.create import Order, build, check_gaps, check_level, check_privilege, order
+from jailkit.lifecycle.create import Order, accept, build, check_gaps, check_level, check_privilege, order
 from jailkit.lifecycle.destroy import PATIENCE, check_idle, check_mounts, end_processes
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.linux.paths import Tree
@@ -61,14 +61,24 @@ def update(
     """
     with _held(name, store, force=force) as jail:
         wanted, from_file = replan(jail)
-        gaps = check_gaps(wanted.plan, accept=accept_gaps)
+        wanted = accept(wanted, all_gaps=accept_gaps)
         old = read_manifest(jail)
         with store.draft(name) as draft:
             new = build(wanted, draft, name, generation=jail.generation + 1, progress=progress)
             carried = _carry(jail, draft, old)
             store.swap(draft, name)
     added, removed, changed = _differences(old, new)
-    return Update(name, jail.generation + 1, from_file, added, removed, changed, carried, wanted.plan.omissions, gaps)
+    return Update(
+        name,
+        jail.generation + 1,
+        from_file,
+        added,
+        removed,
+        changed,
+        carried,
+        wanted.plan.omissions,
+        check_gaps(wanted.plan, accept=True),
+    )
 
 
 @contextlib.contextmanager

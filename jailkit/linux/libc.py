@@ -67,13 +67,13 @@ class _OpenHow(ctypes.Structure):
 
 
 class _CapHeader(ctypes.Structure):
-    """`struct __user_cap_header_struct` of capget(2)."""
+    """`struct __user_cap_header_struct` of capset(2)."""
 
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
 class _CapData(ctypes.Structure):
-    """`struct __user_cap_data_struct` of capget(2); version 3 takes two, the low 32 bits first."""
+    """`struct __user_cap_data_struct` of capset(2); version 3 takes two, the low 32 bits first."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),
@@ -101,7 +101,6 @@ _prctl = _bind("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
 _pthread_sigmask = _bind("pthread_sigmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _signal = _bind("signal", ctypes.c_int, ctypes.c_void_p)
 _signal.restype = ctypes.c_void_p
-_capget = _bind("capget", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
 _capset = _bind("capset", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
 
 
@@ -167,18 +166,6 @@ def set_signal_mask(mask: bytes) -> bytes:
 def default_signal(number: int) -> None:
     """Give a signal its default disposition; those that cannot be changed stay (signal(2))."""
     _signal(number, None)
-
-
-def capget() -> tuple[int, int, int]:
-    """Give the calling thread's effective, permitted and inheritable sets as bit masks (capget(2))."""
-    data = (_CapData * 2)()
-    _check(_capget(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capget")
-    low, high = data
-    return (
-        low.effective | high.effective << 32,
-        low.permitted | high.permitted << 32,
-        low.inheritable | high.inheritable << 32,
-    )
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from jailkit.linux.libc import PR_SET_CHILD_SUBREAPER, prctl
 
-_ROUNDS: Final = 200
+_PATIENCE: Final = 3.0  # seconds in which processes that keep forking are looked for
+_PAUSE: Final = 0.001  # seconds that killed processes get before the next look
 
 
 class Process(NamedTuple):
-    """One line of proc_pid_stat(5). `start` (clock ticks since boot) tells a reused pid from the old one."""
+    """One line of proc_pid_stat(5). `start` (clock ticks since boot) tells a reused pid from the old one.
+
+    `state` is that of the main thread, and `threads` the number of those that have not ended.
+    """
 
     pid: int
     state: str
     parent: int
     group: int
     session: int
+    threads: int
     start: int
+
+    @property
+    def alive(self) -> bool:
+        """False for a zombie; a process whose main thread alone has ended looks like one and is none."""
+        return self.state not in "ZX" or self.threads > 1
 
 
 def processes() -> Iterator[Process]:
@@ -29,7 +41,7 @@ def processes() -> Iterator[Process]:
     for name in os.listdir("/proc"):
         if name.isdecimal():
             process = read_process(int(name))
-            if process and process.state not in "ZX":
+            if process and process.alive:
                 yield process
 
 
@@ -42,7 +54,8 @@ def read_process(pid: int) -> Process | None:
         return None
     # The name stands in parentheses and may hold anything, a closing parenthesis too.
     fields = line[line.rindex(b")") + 2 :].split()
-    return Process(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+    parent, group, session, threads, start = (int(fields[place]) for place in (1, 2, 3, 17, 19))
+    return Process(pid, fields[0].decode(), parent, group, session, threads, start)
 
 
 def family(leader: int) -> set[Process]:
@@ -76,15 +89,40 @@ def adopt_orphans(wanted: bool) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, wanted)
 
 
-def kill_descendants() -> None:
-    """Kill all that descends from this process, daemons that it adopted included, in the manner of `kill_family`."""
+def kill_descendants() -> bool:
+    """Kill all that descends from this process, daemons that it adopted included; True when none is left.
+
+    For a process that adopts orphans and has no children for other ends: this waits for all of them. No scan of /proc
+    can keep up with a process that forks and ends all the time, but whoever is left alone becomes a child of this one.
+    """
     _kill_all(lambda: _descendants({os.getpid()}, list(processes())))
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        for pid in _children():
+            os.kill(pid, signal.SIGKILL)  # It was not waited for yet, so that nobody else can have its pid.
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+    return False
+
+
+def _children() -> list[int]:
+    """Give the children of the main thread, which orphans go to."""
+    own = os.getpid()
+    try:
+        with open(f"/proc/self/task/{own}/children", "rb", buffering=0) as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # The kernel may lack CONFIG_PROC_CHILDREN.
+        return [process.pid for process in processes() if process.parent == own]
 
 
 def _kill_all(members: Callable[[], set[Process]]) -> None:
     stopped: dict[tuple[int, int], Process] = {}
+    deadline = time.monotonic() + _PATIENCE
     with contextlib.suppress(FileNotFoundError):  # No /proc here: the leader is killed all the same.
-        for _ in range(_ROUNDS):
+        while time.monotonic() < deadline:
             present = {(process.pid, process.start): process for process in members()}
             fresh = present.keys() - stopped.keys()
             if not fresh:
@@ -98,56 +136,165 @@ def _kill_all(members: Callable[[], set[Process]]) -> None:
 
 def _send(process: Process, number: signal.Signals) -> None:
     """Signal exactly this process, never another that got its pid meanwhile."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        return
-    try:
+
+    def same() -> bool:
         now = read_process(process.pid)
-        if now and now.start == process.start:
-            signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        pass  # It ended by itself.
-    finally:
-        os.close(descriptor)
+        return now is not None and now.start == process.start
+
+    _signal_if(process.pid, number, same)
+
+
+def _signal_if(pid: int, number: signal.Signals, condition: Callable[[], bool]) -> None:
+    """Signal a process of which `condition` is true. Its pidfd is opened first, so that no reused pid is ever hit."""
+    with contextlib.suppress(ProcessLookupError):  # It ended by itself.
+        descriptor = os.pidfd_open(pid)
+        try:
+            if condition():
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
 
 def processes_rooted_in(path: str) -> list[int]:
     """Give the pids of the processes whose root directory is `path` or lies below it, sorted.
 
-    Two scans must agree, because a process that forks and exits during one can hide its child from it.
-
     Raises:
+        BlockingIOError: none was found, but processes come and go so fast that there may be some.
         FileNotFoundError: there is no such directory, or no /proc.
     """
-    real = os.path.realpath(path)
-    seen = _scan_roots(real)
-    for _ in range(_ROUNDS):
-        again = _scan_roots(real)
-        if again == seen:
-            break
-        seen = again
-    return sorted(seen)
+    census = _Census(path)
+    deadline = time.monotonic() + _PATIENCE
+    previous: set[int] | None = None
+    while True:
+        found = set(census.count())
+        if census.sure and found == previous:
+            return sorted(found)
+        if time.monotonic() > deadline:
+            return _some_of(found)
+        # A second time, because one count may straddle the moment at which pids begin anew from below.
+        if census.sure or found:
+            previous = found if census.sure else None
+
+
+def end_rooted_in(path: str, patience: float) -> list[int]:
+    """Kill the processes whose root directory is `path` or lies below it, and wait until they are gone.
+
+    All that are seen are stopped before the first is killed, so that none replaces another. Gives the pids that are
+    still there after `patience` seconds, sorted.
+
+    Raises:
+        BlockingIOError, FileNotFoundError: as `processes_rooted_in`.
+    """
+    census = _Census(path)
+    deadline = time.monotonic() + patience
+    stopped: set[int] = set()
+    quiet = 0
+    while quiet < 2:  # As in `processes_rooted_in`.
+        found = set()
+        for pid in census.count():
+            found.add(pid)
+            if pid not in stopped:
+                census.signal(pid, signal.SIGSTOP)
+        late = time.monotonic() > deadline
+        if found and (late or found <= stopped):
+            for pid in found:
+                census.signal(pid, signal.SIGKILL)
+            time.sleep(_PAUSE)
+        if late:
+            return _some_of(found)
+        stopped |= found
+        quiet = 0 if found else quiet + census.sure
+    return []
+
+
+def _some_of(pids: set[int]) -> list[int]:
+    if not pids:
+        raise BlockingIOError(errno.EAGAIN, "processes come and go too fast to be looked at")
+    return sorted(pids)
 
 
 def lives_in(pid: int, path: str) -> bool:
     """Tell whether the root directory of a process is `path` or lies below it."""
     try:
         return _is_rooted(pid, os.path.realpath(path), os.stat(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def _scan_roots(path: str) -> set[int]:
-    root = os.stat(path)
-    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
-    return {pid for pid in pids if _is_rooted(pid, path, root)}
+class _Census:
+    """Counts of the processes whose root is a directory or lies below it.
+
+    /proc is listed in parts and looked at afterwards. A process that ended in between may have left a child that is in
+    no list, so that only a count during which none ended is `sure`. What was once seen outside, or is a zombie, is
+    passed over while it stays listed: so every count but the first is so short that a busy host has pauses enough.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)
+        self._root = os.stat(path)
+        self._passed: set[int] = set()
+        self.sure = False
+
+    def count(self) -> Iterator[int]:
+        """Give the pids as they are found; `sure` is right at the end."""
+        self.sure = True
+        listed = set()
+        with os.scandir("/proc") as entries:
+            for entry in entries:
+                if entry.name.isdecimal():
+                    pid = int(entry.name)
+                    listed.add(pid)
+                    if pid not in self._passed and self._look(pid):
+                        yield pid
+        self._passed &= listed
+
+    def _look(self, pid: int) -> bool:
+        try:
+            if _is_rooted(pid, self._path, self._root):
+                return True
+            self._passed.add(pid)
+        except ProcessLookupError:
+            self.sure = False
+            self._pass_zombie(pid)
+        return False
+
+    def _pass_zombie(self, pid: int) -> None:
+        process = read_process(pid)
+        if process and not process.alive:
+            self._passed.add(pid)
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """Signal a process that was counted, if it still belongs to the tree."""
+        _signal_if(pid, number, lambda: _is_rooted(pid, self._path, self._root))
 
 
 def _is_rooted(pid: int, path: str, root: os.stat_result) -> bool:
-    link = f"/proc/{pid}/root"
+    """Tell where a process has its root.
+
+    Raises:
+        ProcessLookupError: it has ended.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return _leads_into(f"/proc/{pid}/root", path, root)
+    # A main thread that has ended has no root any more, but the others go on (pthread_exit(3)).
+    for thread in _threads(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return _leads_into(f"/proc/{pid}/task/{thread}/root", path, root)
+    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return []
+
+
+def _leads_into(link: str, path: str, root: os.stat_result) -> bool:
     try:
         # Device and inode hold even where another mount namespace gives the tree another path.
         return os.path.samestat(os.stat(link), root) or os.readlink(link).startswith(f"{path}/")
+    except (FileNotFoundError, ProcessLookupError):
+        raise
     except OSError:
-        return False  # It is gone, a zombie or a kernel thread.
+        return False  # Another user's, which only root may look at.

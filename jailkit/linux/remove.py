@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jailkit.linux.paths import rename_noreplace
@@ -21,6 +22,8 @@ def remove_tree(path: str, *, last: str = "") -> list[str]:
     No link is followed and no mount is crossed: before a directory is opened it is moved up beside the others, and
     a mount point can be neither renamed nor removed (EBUSY, rename(2), rmdir(2)), so it stays and is reported.
     Moving also means that a tree of any depth needs no recursion, no descriptor a level, no path above PATH_MAX.
+    Nothing leaves the directory of `path` that it is in: a process that has its root there and stands in what is
+    moved would else stand outside its root.
 
     Raises:
         OSError: `path` itself cannot be opened as a directory.
@@ -30,7 +33,7 @@ def remove_tree(path: str, *, last: str = "") -> list[str]:
         removal = _Removal(descriptor)
         removal.empty(descriptor, besides=last)
         while removal.waiting:
-            removal.remove_next()
+            removal.remove_next(removal.clear)
         if not removal.failures:
             removal.finish(path, last)
     finally:
@@ -43,9 +46,9 @@ class _Removal:
     """Directories that were moved up wait with the path that they had, for messages."""
 
     top: int
+    failures: list[str] = field(default_factory=list)
     token: str = field(default_factory=lambda: os.urandom(8).hex())
     waiting: deque[tuple[str, str]] = field(default_factory=deque)
-    failures: list[str] = field(default_factory=list)
 
     def empty(self, directory: int, above: str = "", besides: str = "") -> None:
         """Unlink every file of a directory and move every directory in it below the top one."""
@@ -68,14 +71,21 @@ class _Removal:
         rename_noreplace(name, lifted, src_dir_fd=directory, dst_dir_fd=self.top)
         self.waiting.append((lifted, path))
 
-    def remove_next(self) -> None:
+    def clear(self, directory: int, above: str) -> None:
+        """Delete all that is in a directory, which takes the place of the top one for what is in it."""
+        inner = _Removal(directory, self.failures)
+        inner.empty(directory, above)
+        while inner.waiting:
+            inner.remove_next(inner.empty)
+
+    def remove_next(self, make_empty: Callable[[int, str], None]) -> None:
         """Empty and remove one directory that was moved up."""
         name, path = self.waiting.popleft()
         failed = len(self.failures)
         try:
             directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.top)
             try:
-                self.empty(directory, f"{path}/")
+                make_empty(directory, f"{path}/")
             finally:
                 os.close(directory)
             if len(self.failures) == failed:

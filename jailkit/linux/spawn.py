@@ -9,6 +9,7 @@ import gc
 import itertools
 import os
 import signal
+import stat
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from jailkit.linux.terminal import in_foreground
 _EXECUTE: Final = "execute the command"
 _FIRST: Final = 3  # after the standard streams
 _HEAD: Final = 4096  # bytes of a refused program: enough for a #! line or an ELF's program headers
-_KEYS: Final = (signal.SIGINT, signal.SIGQUIT)
+_FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
 _LAST: Final = 0xFFFFFFFF
 _LONGEST: Final = 4096  # bytes of a path in a record: PATH_MAX, while the words of a command may be longer
 
@@ -79,13 +80,13 @@ class Child(NamedTuple):
     def send(self, number: int) -> None:
         """Signal the command's process group; without one of its own, the command alone.
 
-        A command in the caller's group gets what the terminal's keys send by itself, and not from here again.
+        A command in the caller's group gets what the terminal sends by itself, and not from here again.
         """
         if self.own_session:
             with contextlib.suppress(ProcessLookupError):  # It has not come to setsid(2) yet.
                 os.killpg(self.pid, number)
                 return
-        elif number in _KEYS and in_foreground():
+        elif number in _FROM_TERMINAL and in_foreground():
             return
         with contextlib.suppress(ProcessLookupError):  # It has ended.
             signal.pidfd_send_signal(self.pidfd, number)
@@ -142,8 +143,9 @@ def _encode(entering: Entering) -> _Program:
     _check(entering)
     environment = {os.fsencode(name): os.fsencode(value) for name, value in entering.environment}
     argv = tuple(os.fsencode(word) for word in entering.argv)
-    if b"/" in argv[0]:
-        return _Program((argv[0],), argv, environment)
+    if not argv[0] or b"/" in argv[0]:
+        # No path at all for an empty word, which Python's execve would refuse before the kernel does.
+        return _Program((argv[0],) if argv[0] else (), argv, environment)
     folders = environment.get(b"PATH", b"/usr/bin:/bin").split(b":")
     return _Program(tuple((folder or b".") + b"/" + argv[0] for folder in folders), argv, environment)
 
@@ -159,20 +161,57 @@ def _check(entering: Entering) -> None:
 
 def _all_steps(entering: Entering, root: int, streams: Streams, report: int) -> list[Step]:
     """Put the descriptors in order around what enters the jail."""
-    care = entering.confinement is not None
-    place: Step = ("place the standard streams", partial(_place, streams, care))
-    shut: Step = ("close descriptors", partial(_close_others, report))
-    return [place, *steps(entering, root), *([shut] if care else [])]
+    place: Step = ("place the standard streams", partial(_place, streams))
+    if not entering.confinement:
+        return [place, *steps(entering, root)]
+    return [
+        place,
+        ("open /dev/null for a closed standard stream", _fill_streams),
+        ("pass on what standard input, output or error is", _check_streams),
+        *steps(entering, root),
+        ("close descriptors", partial(_close_others, report)),
+    ]
 
 
-def _place(streams: Streams, care: bool) -> None:
+def _place(streams: Streams) -> None:
     for number, stream in enumerate(streams):
-        if stream is not None:
+        if stream == number:
+            os.set_inheritable(number, True)  # dup2(2) would leave it as it is.
+        elif stream is not None:
             os.dup2(stream, number)
-        elif care and not os.path.exists(number):
-            # Else the first file that the command opens would be its standard stream. All below `number`
-            # are open by now, so that open(2) gives just this number.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _fill_streams() -> None:
+    """Open what the caller has closed, or the first file that the command opens would be its standard stream."""
+    for number in range(_FIRST):
+        if not _stays_open(number):
+            null = os.open(os.devnull, os.O_RDWR)
+            if null == number:
+                os.set_inheritable(null, True)
+            else:
+                os.dup2(null, number)
+                os.close(null)
+
+
+def _stays_open(number: int) -> bool:
+    """Tell whether a descriptor is open after execve(2); a lock of ours may have taken the place of a closed one."""
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
+
+
+def _check_streams() -> None:
+    """Refuse a directory, by which any user walks out of a chroot (fchdir(2)), and what only names a file.
+
+    Raises:
+        OSError: EISDIR, or EBADF for what was opened with O_PATH.
+    """
+    for number in range(_FIRST):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_PATH:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _close_others(report: int) -> None:
@@ -218,8 +257,10 @@ def _become(program: _Program, plan: Sequence[Step], mask: bytes, report: int) -
         _execute(program)
     except OSError as error:
         _report(report, step, error)
-    except BaseException:
-        _report(report, step, OSError(errno.EINTR, ""))
+    except BaseException as error:
+        # A number that fits no C type, for example.
+        number = errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL
+        _report(report, f"{step} ({error})", OSError(number, ""))
     finally:
         os._exit(125)
 

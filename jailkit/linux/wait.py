@@ -8,7 +8,7 @@ import math
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from jailkit.linux.spawn import Child, Failure
@@ -79,6 +79,26 @@ class Writer:
         """Do nothing: nobody reads any more."""
 
 
+class Signals:
+    """Hands on the numbers of signals that come out of the pipe of signal.set_wakeup_fd."""
+
+    events = select.POLLIN
+
+    def __init__(self, descriptor: int, act: Callable[[int], None]) -> None:
+        self.descriptor = descriptor
+        self._act = act
+
+    def ready(self) -> bool:
+        """Read once; False at end of file."""
+        numbers = os.read(self.descriptor, _CHUNK)
+        for number in numbers:
+            self._act(number)
+        return len(numbers) > 0
+
+    def drain(self) -> None:
+        """Do nothing: the command has ended."""
+
+
 class Ended(NamedTuple):
     """How a child ended.
 
@@ -97,7 +117,10 @@ class Ended(NamedTuple):
     peak_memory: int
 
 
-def wait(child: Child, ends: Sequence[Reader | Writer], timeout: float | None) -> Ended:
+End = Reader | Writer | Signals
+
+
+def wait(child: Child, ends: Sequence[End], timeout: float | None) -> Ended:
     """Serve the pipe `ends` until the child ends, and close them.
 
     After `timeout` seconds from the fork, or when an exception such as KeyboardInterrupt comes, the child is
@@ -107,7 +130,7 @@ def wait(child: Child, ends: Sequence[Reader | Writer], timeout: float | None) -
         ChildProcessError: the child is gone unseen, because this process ignores SIGCHLD.
     """
     failure = Reader(child.failure, _CHUNK)
-    attended = {end.descriptor: end for end in (failure, *ends)}
+    attended: dict[int, End] = {end.descriptor: end for end in (failure, *ends)}
     try:
         timed_out = _attend(child, attended, timeout)
         for end in attended.values():
@@ -129,7 +152,7 @@ def wait(child: Child, ends: Sequence[Reader | Writer], timeout: float | None) -
     )
 
 
-def _attend(child: Child, attended: dict[int, Reader | Writer], timeout: float | None) -> bool:
+def _attend(child: Child, attended: dict[int, End], timeout: float | None) -> bool:
     """Serve until the child ends; True when it took the time-out to end it."""
     poll = select.poll()
     poll.register(child.pidfd, select.POLLIN)

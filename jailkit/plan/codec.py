@@ -94,6 +94,7 @@ def runtime_from_data(data: dict[str, Any]) -> Runtime:
         isolation=_isolation(data["isolation"]),
         mounts=tuple(Mount(**checked(Mount, mount)) for mount in data["mounts"]),
         smoke=tuple(_smoke(smoke) for smoke in data["smoke"]),
+        root_accepted=data.get("root_accepted", False),
     )
 
 

@@ -90,7 +90,12 @@ class Smoke:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """All that entering a jail needs. `workdir` is None where commands start in their user's home."""
+    """All that entering a jail needs.
+
+    Attributes:
+        workdir: None where commands start in their user's home.
+        root_accepted: commands may run as uid 0 where a level takes care, because the gap `isolation.user` is accepted.
+    """
 
     user: str
     accounts: tuple[Account, ...]
@@ -101,3 +106,4 @@ class Runtime:
     isolation: Isolation = field(default_factory=Isolation)
     mounts: tuple[Mount, ...] = ()
     smoke: tuple[Smoke, ...] = ()
+    root_accepted: bool = False

@@ -8,11 +8,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from jailkit.errors import JailkitError, PrivilegeError, RealizeError, StateError
 from jailkit.linux.paths import rename_exchange, rename_noreplace
+from jailkit.linux.process import end_rooted_in
 from jailkit.linux.remove import remove_tree
 from jailkit.store.jail import MARKER, NAME, Jail, check_name, is_marked, missing, read_jail, unreadable, write_text
+
+_PATIENCE: Final = 2.0  # seconds that killed processes get to be gone
 
 
 def default_home() -> str:
@@ -100,7 +104,8 @@ class Store:
                 if time.monotonic() >= deadline:
                     raise StateError(
                         f"cannot {'change' if exclusive else 'enter'} jail {name}: another command is using it",
-                        resolution="wait for that command to end, or end it",
+                        resolution="wait for that command to end, or "
+                        + ("pass --force, which ends what runs in the jail" if exclusive else "end it"),
                     ) from error
             time.sleep(0.02)
 
@@ -264,8 +269,16 @@ def _sweep_one(path: str) -> None:
 
 
 def _remove(path: str) -> list[str]:
-    """Delete a folder of ours, its marker last, so that what an interruption leaves is known as ours."""
-    return remove_tree(path, last=MARKER)
+    """Delete a folder of ours, its marker last, so that what an interruption leaves is known as ours.
+
+    What still lives in it belonged to a command that died, or that gave the folder up: it is killed before, for a tree
+    must not be taken apart around a process. If that cannot be done, all of it stays.
+    """
+    try:
+        left = end_rooted_in(path, _PATIENCE)
+    except OSError as error:
+        return [f"rootfs: what runs in it cannot be told: {error.strerror}"]
+    return [f"rootfs: process {pid} in it cannot be ended" for pid in left] or remove_tree(path, last=MARKER)
 
 
 def _make_folder(path: str, mode: int = 0o700) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,16 +19,20 @@ from support.children import end, in_child, kill, start
 from support.profiles import write_profile
 from support.trees import dump, plant
 
+from jailkit.backends.base import ExecRequest
+from jailkit.backends.chroot import ChrootBackend
 from jailkit.errors import BackendError, StateError
 from jailkit.lifecycle import destroy as module
 from jailkit.lifecycle.create import Order, create, order
 from jailkit.lifecycle.destroy import destroy
 from jailkit.lifecycle.update import update
+from jailkit.linux.process import read_process
 from jailkit.store import MARKER, Jail, Store
 
 pytestmark = pytest.mark.needs("root", "mknod", "chroot")
 
 Jailkit = Callable[..., subprocess.CompletedProcess[str]]
+WAIT = 60.0
 
 
 @pytest.fixture
@@ -273,6 +280,84 @@ def test_running_processes_are_refused_or_ended(store: Store, inhabitant: int) -
     destroy("box", store, force=True)
     assert Path(f"/proc/{inhabitant}/stat").read_text().split()[2] == "Z"
     assert nothing_left(store)
+
+
+@pytest.fixture
+def armed(box: Jail, probe: Path) -> Jail:
+    """Give the jail with the probe in it."""
+    shutil.copy(probe, f"{box.rootfs}/bin/probe")
+    return box
+
+
+@pytest.mark.needs("gcc")
+def test_a_process_whose_main_thread_has_ended(store: Store, armed: Jail) -> None:
+    running = ChrootBackend().spawn(armed, ExecRequest(("/bin/probe", "headless"), capture=True))
+    try:
+        deadline = time.monotonic() + WAIT
+        while (process := read_process(running.child.pid)) and process.state != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(StateError, match="cannot destroy jail box: 1 process in it"):
+            destroy("box", store)
+        assert Path(armed.rootfs, "bin/probe").exists()
+        destroy("box", store, force=True)
+    finally:
+        running.send(signal.SIGKILL)
+        assert running.wait().signal == signal.SIGKILL
+    assert nothing_left(store)
+
+
+def living(jail: Jail) -> set[int]:
+    """Look again and again for processes that have their root in a jail, there or deleted."""
+    found: set[int] = set()
+    for _ in range(100):
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if jail.directory in os.readlink(f"/proc/{name}/root") or "/trash/" in os.readlink(
+                    f"/proc/{name}/root"
+                ):
+                    found.add(int(name))
+    return found
+
+
+@pytest.mark.needs("gcc")
+def test_processes_that_end_before_they_are_looked_at(store: Store, armed: Jail) -> None:
+    """Chains of processes, each of which forks the next and ends, are in no list for long."""
+    assert ChrootBackend().exec(armed, ExecRequest(("/bin/probe", "chains", "4", "2000", "30"))).ok
+    with pytest.raises((StateError, BackendError), match=r"process(es)? in it|cannot be sure that nothing runs"):
+        destroy("box", store)
+    assert Path(armed.rootfs, "bin/probe").exists()
+    destroy("box", store, force=True)
+    assert living(armed) == set()
+    assert nothing_left(store)
+
+
+def test_a_busy_host_is_no_busy_jail(store: Store, wanted: Order) -> None:
+    loads = [subprocess.Popen(["sh", "-c", "while :; do /bin/true; done"]) for _ in range(2)]
+    try:
+        for force in (False, True) * 5:
+            create(wanted, store)
+            destroy("box", store, force=force)
+    finally:
+        for load in loads:
+            load.kill()
+            load.wait()
+    assert nothing_left(store)
+
+
+def test_what_nobody_can_be_sure_of_is_refused(store: Store, box: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in every list that is gone at every look."""
+
+    def gone(*_: object) -> bool:
+        raise ProcessLookupError
+
+    monkeypatch.setattr("jailkit.linux.process._is_rooted", gone)
+    monkeypatch.setattr("jailkit.linux.process._PATIENCE", 0.1)
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    for force in (False, True):
+        with pytest.raises(BackendError, match="cannot be sure that nothing runs in jail box"):
+            destroy("box", store, force=force)
+    assert Path(box.rootfs, "etc/passwd").exists()
 
 
 def test_processes_that_fork_as_they_are_ended(store: Store, box: Jail) -> None:

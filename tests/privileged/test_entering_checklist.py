@@ -91,7 +91,7 @@ def test_capabilities_that_the_profile_keeps(small_jail: MakeJail) -> None:
 
 
 def test_root_of_a_jail_has_no_capability_either(small_jail: MakeJail) -> None:
-    seen = facts(small_jail("chroot"), user="root")
+    seen = facts(small_jail("chroot", root_accepted=True), user="root")
     assert seen["uids"] == [0, 0, 0]
     assert [seen[name] for name in ("effective", "permitted", "inheritable", "bounding", "ambient")] == [0] * 5
 
@@ -171,7 +171,7 @@ def test_the_double_chroot(small_jail: MakeJail, level: str, secret: Path) -> No
 def test_signalling_the_host_s_root(small_jail: MakeJail, level: str) -> None:
     victim = subprocess.Popen(["sleep", "1000"])
     try:
-        jail = small_jail(level)
+        jail = small_jail(level, root_accepted=True)
         assert run(jail, "/bin/probe", "kill", str(victim.pid), "0").exit_code == both(errno.EPERM, 0, level)
         # Why `isolation.user: root` is a gap: without a pid namespace the uid is all that protects.
         assert run(jail, "/bin/probe", "kill", str(victim.pid), "0", user="root").exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import select
 import shutil
 import signal
@@ -22,9 +23,11 @@ from support.jails import UID, facts, run
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.backends.chroot import ChrootBackend
 from jailkit.errors import BackendError, PrivilegeError, StateError, UsageError
+from jailkit.linux import spawn
 from jailkit.linux.capabilities import capability_mask
-from jailkit.linux.libc import capget, capset
-from jailkit.linux.process import processes_rooted_in
+from jailkit.linux.libc import capset
+from jailkit.linux.process import lives_in, processes_rooted_in
+from jailkit.plan.settings import Account
 from jailkit.store import Jail
 
 pytestmark = pytest.mark.needs("root", "chroot", "mknod", "busybox", "gcc")
@@ -109,6 +112,8 @@ def test_a_path_that_is_not_there(jail: Jail, path: str) -> None:
     assert result.shell_code == 127
     assert result.message is not None
     assert path in result.message
+    # No profile takes a relative path.
+    assert ("to `binaries`" in result.message) == path.startswith("/")
 
 
 def test_a_file_without_the_right_to_execute_it(jail: Jail) -> None:
@@ -152,6 +157,13 @@ def test_a_script_without_its_interpreter(jail: Jail) -> None:
     assert result.message is not None
     assert "the file is there, but its interpreter /usr/bin/perl" in result.message
     assert "add `/usr/bin/perl` to `binaries`" in result.message
+
+
+def test_a_script_with_a_relative_interpreter(jail: Jail) -> None:
+    result = run(jail, plant(jail, "/bin/script", "#!./perl\n"))
+    assert result.message is not None
+    assert "its interpreter ./perl" in result.message
+    assert "binaries" not in result.message
 
 
 def test_a_program_without_its_loader(jail: Jail, tmp_path: Path) -> None:
@@ -240,7 +252,9 @@ def test_no_process_to_be_had(jail: Jail) -> None:
 
         # RLIMIT_NPROC counts the real uid and spares those with either capability (getrlimit(2)).
         os.setresuid(54321, 0, 0)
-        keep = capget()[0] & ~capability_mask(["CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"])
+        effective = re.search(r"CapEff:\t(\w+)", Path("/proc/self/status").read_text())
+        assert effective
+        keep = int(effective[1], 16) & ~capability_mask(["CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"])
         capset(keep, keep, 0)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         with pytest.raises(BackendError) as caught:
@@ -248,6 +262,15 @@ def test_no_process_to_be_had(jail: Jail) -> None:
         return caught.value.brief
 
     assert "cannot start a command in jail box: Resource temporarily unavailable" in in_child(enter)
+
+
+def test_numbers_that_fit_no_type_of_the_kernel(small_jail: MakeJail) -> None:
+    jail = small_jail("chroot", user="big", accounts=(Account("big", 1 << 70, 5, "/", "/bin/sh"),))
+    result = run(jail, "true")
+    assert (result.reason, result.shell_code) == ("setup-failed", 125)
+    assert result.message is not None
+    assert f"cannot become user {1 << 70}" in result.message
+    assert "Invalid argument" in result.message
 
 
 # Users, environment
@@ -418,6 +441,24 @@ def test_a_caller_that_ignores_its_children(jail: Jail) -> None:
     assert "SIGCHLD" in in_child(enter)
 
 
+def test_a_handler_of_the_caller_never_runs_in_the_child(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come right after the fork; in the child it does what it does to the command."""
+    ran: list[int] = []
+    read, write = os.pipe()
+    all_steps = spawn._all_steps
+    first = ("signal itself", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    monkeypatch.setattr(spawn, "_all_steps", lambda *arguments: [first, *all_steps(*arguments)])
+    before = signal.signal(signal.SIGUSR1, lambda *_: ran.append(os.write(write, b"x")))
+    try:
+        assert run(jail, "true").signal == signal.SIGUSR1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        os.close(write)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    assert ran == []
+
+
 def test_a_caller_with_handlers_and_threads_busy(jail: Jail) -> None:
     """A fork while other threads allocate and take locks, under a shower of signals."""
     program = (
@@ -449,19 +490,19 @@ def test_a_caller_with_handlers_and_threads_busy(jail: Jail) -> None:
 def test_processes(jail: Jail, small_jail: MakeJail) -> None:
     backend = ChrootBackend()
     assert backend.processes(jail) == []
-    assert not backend.owns(jail, os.getpid())
+    assert not lives_in(os.getpid(), jail.rootfs)
     running = backend.spawn(small_jail("chroot-root"), ExecRequest(("sh", "-c", "sleep 1000 & wait"), capture=True))
     deadline = time.monotonic() + WAIT
     while len(found := backend.processes(jail)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert running.child.pid in found
-    assert all(backend.owns(jail, pid) for pid in found)
+    assert all(lives_in(pid, jail.rootfs) for pid in found)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     assert running.wait().signal == signal.SIGKILL
     wait_until_empty(jail)
-    assert not backend.owns(jail, running.child.pid)
+    assert not lives_in(running.child.pid, jail.rootfs)
 
 
 def test_a_process_below_the_jail_s_root_is_in_it(small_jail: MakeJail) -> None:
@@ -474,9 +515,9 @@ def test_a_process_below_the_jail_s_root_is_in_it(small_jail: MakeJail) -> None:
     try:
         os.waitpid(pid, os.WUNTRACED)
         assert ChrootBackend().processes(jail) == [pid]
-        assert ChrootBackend().owns(jail, pid)
+        assert lives_in(pid, jail.rootfs)
         neighbour = dataclasses.replace(jail, directory=f"{jail.directory}-not")
-        assert not ChrootBackend().owns(neighbour, pid)
+        assert not lives_in(pid, neighbour.rootfs)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -485,7 +526,7 @@ def test_a_process_below_the_jail_s_root_is_in_it(small_jail: MakeJail) -> None:
 def test_a_jail_without_a_tree_has_no_processes(jail: Jail) -> None:
     shutil.rmtree(jail.rootfs)
     assert ChrootBackend().processes(jail) == []
-    assert not ChrootBackend().owns(jail, os.getpid())
+    assert not lives_in(os.getpid(), jail.rootfs)
 
 
 def test_the_handle_can_be_waited_for_elsewhere(jail: Jail) -> None:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.children import in_child
 from support.jails import UID
 from support.terminals import session
 
+from jailkit.backends.base import ExecRequest
 from jailkit.backends.chroot import ChrootBackend
+from jailkit.cli.enter import Forwarding
 from jailkit.linux.process import read_process
 from jailkit.store import Jail
 
@@ -26,12 +29,15 @@ pytestmark = pytest.mark.needs("root", "chroot", "mknod", "busybox", "gcc")
 MakeJail = Callable[..., Jail]
 CONSOLE = Path(sys.executable).with_name("jailkit")
 WAIT = 60.0
-FORWARDED = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
+FORWARDED = [
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
+    signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
+]  # fmt: skip
 
 
 @pytest.fixture
 def jail(small_jail: MakeJail, monkeypatch: pytest.MonkeyPatch) -> Jail:
-    jail = small_jail("chroot", command=("echo", "the profile's own"))
+    jail = small_jail("chroot", command=("echo", "the profile's own"), root_accepted=True)
     monkeypatch.setenv("JAILKIT_HOME", str(Path(jail.directory).parents[1]))
     return jail
 
@@ -127,10 +133,13 @@ def test_streams_are_the_caller_s() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("in\n", "err\n", 0)
 
 
-@pytest.mark.parametrize("stream", [0, 1, 2])
-def test_a_closed_stream(stream: int) -> None:
-    done = execute("box", "sh", "-c", "exit 3", preexec_fn=lambda: os.close(stream))
-    assert done.returncode == 3
+@pytest.mark.parametrize("level", ["chroot", "chroot-root"])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_closed_streams(small_jail: MakeJail, level: str, closed: tuple[int, ...]) -> None:
+    """Where ours would take their place; at chroot-root they are the caller's, closed or not."""
+    small_jail(level)
+    done = execute("box", "probe", "open-streams", preexec_fn=lambda: [os.close(stream) for stream in closed])
+    assert done.returncode == (7 if level == "chroot" else 7 - sum(1 << stream for stream in closed))
 
 
 def test_json() -> None:
@@ -168,9 +177,9 @@ class Started:
         return rest, self.process.returncode
 
 
-@pytest.mark.parametrize("number", FORWARDED)
+@pytest.mark.parametrize("number", [*FORWARDED, signal.SIGWINCH])
 def test_signals_reach_the_group(number: signal.Signals) -> None:
-    name = number.name.removeprefix("SIG")
+    name = int(number)
     inner = f"trap 'echo inner; exit' {name}; echo ready; while :; do sleep 0.05; done"
     started = Started(f"trap 'echo outer; exit 5' {name}; sh -c \"{inner}\"")
     started.process.send_signal(number)
@@ -180,10 +189,31 @@ def test_signals_reach_the_group(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", FORWARDED)
-def test_a_command_that_dies_of_one(number: signal.Signals) -> None:
-    started = Started("echo ready; exec sleep 1000")
-    started.process.send_signal(number)
-    assert started.end() == ("", 128 + number)
+def test_a_command_that_dies_of_one(jail: Jail, number: signal.Signals) -> None:
+    # No shell may stand between `ready` and the command that is to die: busybox's is deaf to SIGQUIT.
+    started = Started("echo ready; exec cat", stdin=subprocess.PIPE)
+    try:
+        assert started.process.stdin is not None
+        started.process.stdin.write("there\n")
+        started.process.stdin.flush()
+        assert started.output.readline() == "there\n"
+        started.process.send_signal(number)
+        assert started.process.wait(WAIT) == 128 + number
+    finally:
+        ChrootBackend().kill(jail, WAIT)
+        started.end()
+
+
+def test_a_signal_that_comes_before_the_command_is_waited_for(jail: Jail) -> None:
+    """Nothing else wakes the wait for it."""
+
+    def enter() -> int:
+        with Forwarding() as forwarding:
+            running = ChrootBackend().spawn(jail, ExecRequest(("sleep", "1000")))
+            os.kill(os.getpid(), signal.SIGALRM)
+            return running.wait(forwarding.to(running)).signal or 0
+
+    assert in_child(enter) == signal.SIGALRM
 
 
 def test_an_ignored_signal_stays_ignored_here_and_is_not_passed_on() -> None:

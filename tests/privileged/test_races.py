@@ -249,7 +249,11 @@ def test_threads_make_and_destroy_jails(store: Store, wanted: Order) -> None:
 def test_errors_of_races_are_told_in_words(store: Store, wanted: Order) -> None:
     create(wanted, store)
     with store.locked("box", exclusive=True):
-        for act in (lambda: update("box", store), lambda: run("box", ExecRequest(("true",)), store)):
+        for act, how in (
+            (lambda: update("box", store), "pass --force, which ends what runs in the jail"),
+            (lambda: destroy("box", store), "pass --force, which ends what runs in the jail"),
+            (lambda: run("box", ExecRequest(("true",)), store), "end it"),
+        ):
             with pytest.raises(JailkitError) as caught:
                 act()
-            assert caught.value.resolution == "wait for that command to end, or end it"
+            assert caught.value.resolution == f"wait for that command to end, or {how}"

@@ -410,6 +410,7 @@ def test_smoke_commands_that_fail(home: Path, tmp_path: Path) -> None:
             {"command": ["sh", "-c", "read x; echo $x"], "stdin": "in\n", "stdout": "in\n"},
             {"command": ["sh", "-c", "cat"], "user": "root"},
         ],
+        accept_gaps=["isolation.user"],
     )
     create(order(str(profile)), Store(str(home)))
     started = time.monotonic()

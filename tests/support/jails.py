@@ -29,7 +29,7 @@ PROBE_SOURCE = Path(__file__).with_name("probe.c")
 def compile_probe(folder: Path) -> Path:
     """Compile the probe, statically: it runs where there is no library."""
     program = folder / "probe"
-    subprocess.run(["gcc", "-static", "-O1", "-Wall", "-Werror", "-o", program, PROBE_SOURCE], check=True)
+    subprocess.run(["gcc", "-static", "-O1", "-Wall", "-Werror", "-pthread", "-o", program, PROBE_SOURCE], check=True)
     return program
 
 

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -159,6 +161,45 @@ static int show_key(void)
     return fwrite(text, 1, count, stdout) == (size_t)count ? 0 : EIO;
 }
 
+static void *stay(void *unused)
+{
+    pause();
+    return unused;
+}
+
+/* Goes on without its main thread, which then looks like a zombie. */
+static int headless(void)
+{
+    pthread_t other;
+    if (pthread_create(&other, NULL, stay, NULL))
+        return EAGAIN;
+    printf("ready\n");
+    fflush(stdout);
+    syscall(SYS_exit, 0);
+    return 0;
+}
+
+/* Leaves chains of processes of which each forks the next and ends, for a number of seconds. */
+static int chains(int number, int pause_us, int seconds)
+{
+    time_t end = time(NULL) + seconds;
+    while (number-- > 0) {
+        if (fork())
+            continue;
+        while (time(NULL) < end) {
+            if (fork() > 0) {
+                if (rand() % 3 == 0)
+                    setsid();
+                _exit(0);
+            }
+            if (pause_us)
+                usleep(pause_us);
+        }
+        _exit(0);
+    }
+    return 0;
+}
+
 int main(int count, char **words)
 {
     const char *verb = count > 1 ? words[1] : "facts";
@@ -178,6 +219,12 @@ int main(int count, char **words)
         return with_key(words + 2);
     if (!strcmp(verb, "show-key"))
         return show_key();
+    if (!strcmp(verb, "open-streams"))
+        return (fcntl(0, F_GETFD) >= 0) | (fcntl(1, F_GETFD) >= 0) << 1 | (fcntl(2, F_GETFD) >= 0) << 2;
+    if (!strcmp(verb, "headless"))
+        return headless();
+    if (!strcmp(verb, "chains"))
+        return chains(atoi(words[2]), atoi(words[3]), atoi(words[4]));
     if (!strcmp(verb, "raise-limit")) {
         struct rlimit limit = {64, 64};
         return setrlimit(RLIMIT_NOFILE, &limit) ? errno : 0;

@@ -27,7 +27,7 @@ RUNTIME = Runtime(
     mounts=(Mount("bind", "/data", "/srv", True), Mount("tmpfs", "/run", size=4096)),
     smoke=(Smoke(("true",), 0, "in", "equals", None, None, "jail", 2.0), Smoke(("false",), 1)),
 )
-BARE = Runtime("root", (), (), "/", ("/bin/sh",))
+BARE = Runtime("root", (), (), "/", ("/bin/sh",), root_accepted=True)
 
 
 def record(directory: str = "/nowhere", runtime: Runtime = RUNTIME) -> Jail:
@@ -315,7 +315,8 @@ HOSTILE = [
     ("runtime.accounts.0.uid", "0"), ("runtime.accounts.0.groups", 5), ("runtime.accounts.0.groups", ["x"]),
     ("runtime.environment", 5), ("runtime.environment", [["A"]]), ("runtime.environment", [["A", 5]]),
     ("runtime.environment", ["AB"]), ("runtime.workdir", 5), ("runtime.command", "sh"), ("runtime.command", [5]),
-    ("runtime.limits", None), ("runtime.limits.memory", "1M"), ("runtime.limits.wall_time", "1s"),
+    ("runtime.root_accepted", "yes"), ("runtime.limits", None), ("runtime.limits.memory", "1M"),
+    ("runtime.limits.wall_time", "1s"),
     ("runtime.limits.io", 5), ("runtime.limits.io", [{"path": 5}]), ("runtime.isolation", 5),
     ("runtime.isolation.namespaces", 5), ("runtime.isolation.capabilities", [5]), ("runtime.mounts", [[]]),
     ("runtime.mounts.0.source", 5), ("runtime.smoke.0.command", 5), ("runtime.smoke.0.stdin", 5), ("runtime.smoke", 5),

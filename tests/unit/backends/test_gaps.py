@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jailkit.backends.chroot import ChrootBackend
-from jailkit.plan.model import Account, IoLimit, Isolation, Limits, Mount, Plan, Runtime
+from jailkit.plan.model import Account, IoLimit, Isolation, Limits, Mount, Plan, Runtime, Smoke
 
 ACCOUNTS = (Account("root", 0, 0, "/root", "/bin/sh"), Account("web", 3000, 3000, "/srv", "/bin/sh"))
 BOTH = ("chroot", "chroot-root")
@@ -73,6 +73,14 @@ def test_isolation(level: str, isolation: Isolation, key: str, levels: tuple[str
 def test_root_among_the_host_s_processes(user: str) -> None:
     assert gaps("chroot", user=user) == ["isolation.user"]
     assert gaps("chroot-root", user=user) == []
+
+
+@pytest.mark.parametrize("user", ["root", "0"])
+def test_root_as_the_user_of_a_smoke_command(user: str) -> None:
+    smoke = (Smoke(("true",)), Smoke(("true",), user=user))
+    assert gaps("chroot", smoke=smoke) == ["isolation.user"]
+    assert gaps("chroot-root", smoke=smoke) == []
+    assert gaps("chroot", smoke=(Smoke(("true",), user="web"),)) == []
 
 
 @pytest.mark.parametrize("level", BOTH)

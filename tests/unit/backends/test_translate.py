@@ -64,7 +64,15 @@ def test_the_level_without() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("level", ["chroot", "chroot-root"])
 def test_users(level: str, user: str, identity: Identity) -> None:
-    assert translate(jail(level), ExecRequest((), user=user), {}).identity == identity
+    assert translate(jail(level, root_accepted=True), ExecRequest((), user=user), {}).identity == identity
+
+
+@pytest.mark.parametrize("user", ["root", "0", "00", None])
+def test_root_that_was_not_accepted(user: str | None) -> None:
+    with pytest.raises(UsageError, match="cannot run as uid 0 in jail box") as caught:
+        translate(jail(user="root"), ExecRequest((), user=user), {})
+    assert "list isolation.user under `accept-gaps`" in str(caught.value.resolution)
+    assert translate(jail("chroot-root", user="root"), ExecRequest((), user=user), {}).confinement is None
 
 
 @pytest.mark.parametrize("user", ["", "nobody", "4294967295", "-1", "٣", "0x10", "1.5"])

@@ -165,3 +165,23 @@ def test_someone_who_swaps_a_folder_for_a_link_gains_nothing(
     failures = remove_tree(str(tree))
     assert (precious / "file").exists()
     assert failures == ["a: Not a directory"]
+
+
+def test_nothing_leaves_the_folder_that_is_a_root(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has its root in /a and stands in what is moved must not find itself outside."""
+    root, *inside = [os.open(tree / path, os.O_PATH) for path in ("a", "a/b", "a/b/c")]
+    rename = remove.rename_noreplace
+
+    def place(descriptor: int) -> str:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+
+    def watch(name: str, lifted: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        rename(name, lifted, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        assert all(place(descriptor).startswith(f"{place(root)}/") for descriptor in inside)
+
+    monkeypatch.setattr(remove, "rename_noreplace", watch)
+    try:
+        assert remove_tree(str(tree)) == []
+    finally:
+        for descriptor in (root, *inside):
+            os.close(descriptor)
