@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import signal
@@ -107,9 +106,6 @@ def complain(message: str) -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    # A command lives for a moment and makes few cycles: looking for them as often as Python does by default is a
-    # tenth of what `jailkit create` costs.
-    gc.set_threshold(100_000)
     code = run()
     try:
         for stream in (sys.stdout, sys.stderr):
