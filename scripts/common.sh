@@ -4,6 +4,9 @@
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$checkout/.venv
 
+# What is made here is for every user of the machine, and tests hand files to users of jails.
+umask 022
+
 say() { printf '%s\n' "$*"; }
 
 fail() {
