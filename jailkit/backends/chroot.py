@@ -61,8 +61,7 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
 def _root_refused(jail: Jail) -> UsageError:
     return UsageError(
         f"cannot run as uid 0 in jail {jail.name}: at level {jail.level} it may signal what the host's root runs",
-        resolution="another --user, or list isolation.user under `accept-gaps` in the profile, "
-        f"then jailkit update {jail.name}",
+        resolution=f"another --user, or list isolation.user under `accept-gaps` in the profile, then {jail.renewal}",
     )
 
 

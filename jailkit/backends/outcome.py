@@ -69,7 +69,7 @@ def _add_to_binaries(jail: Jail, word: str) -> str:
     """Say how to bring a program in; nothing for a relative path, which no profile takes."""
     if "/" in word and not word.startswith("/"):
         return ""
-    return f"\n  Try: add `{word}` to `binaries` in the profile, then jailkit update {jail.name}"
+    return f"\n  Try: add `{word}` to `binaries` in the profile, then {jail.renewal}"
 
 
 def _refused_message(jail: Jail, failure: Failure) -> str:

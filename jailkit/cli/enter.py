@@ -16,7 +16,7 @@ import click
 from jailkit.backends.base import ExecRequest, ExecResult, Running
 from jailkit.cli.main import complain, report
 from jailkit.errors import JailkitError
-from jailkit.linux.process import adopt_orphans, kill_descendants
+from jailkit.linux.process import adopt_orphans, children, kill_descendants
 from jailkit.linux.spawn import pipe
 from jailkit.linux.wait import Signals
 
@@ -179,15 +179,23 @@ def execute(starting: AbstractContextManager[Running]) -> ExecResult:
     """Start a command in a jail, wait for it, and pass the signals on that come meanwhile."""
     # A caller that ignores SIGCHLD would make the kernel throw the exit status away (wait(2), NOTES).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # So that a time-out also ends daemons, which are children of nothing in the jail. Only a process that has no other
-    # children may do this, and without a time-out it would only gather zombies.
+    # So that a time-out also ends daemons, which are children of nothing in the jail. Without a time-out that would
+    # only gather zombies. What a shell started before it became this program is none of the jail's.
+    strangers = _children_now()
     adopt_orphans(True)
     with Forwarding() as forwarding, starting as running:
         adopt_orphans(running.timeout is not None)
         result = running.wait(forwarding.to(running))
-        if result.reason == "timeout" and not kill_descendants():
+        if result.reason == "timeout" and not kill_descendants(strangers):
             complain("cannot end all that the command started\n  Try: jailkit destroy --force ends what runs in a jail")
         return result
+
+
+def _children_now() -> list[int]:
+    try:
+        return children()
+    except FileNotFoundError:  # No /proc here.
+        return []
 
 
 class Forwarding:

@@ -51,7 +51,7 @@ def command(
 
 def report(result: Update) -> None:
     """Name what changed."""
-    warn(result.omissions, result.gaps)
+    warn(result.omissions, result.gaps, (f"an older tree's {path}, in the trash for now" for path in result.left))
     carried = result.carried
     lists = {"added": result.added, "removed": result.removed, "changed": result.changed}
     lists |= {"kept the jail's own": carried.kept, "restored from the host": carried.replaced}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jailkit.backends import backend_for
 from jailkit.errors import StateError
-from jailkit.levels import LEVELS
 from jailkit.linux.mountinfo import mounts_below
 from jailkit.store import Jail, Store, is_marked, read_jail
 from jailkit.text import counted
@@ -60,7 +59,14 @@ def check_mounts(name: str, store: Store) -> None:
     Raises:
         StateError: something is.
     """
-    mounts = [point for folder in ("jails", "previous") for point in mounts_below(f"{store.home}/{folder}/{name}")]
+    folders = [f"{store.home}/{folder}/{name}" for folder in ("jails", "previous")]
+    try:
+        mounts = [point for folder in folders for point in mounts_below(folder)]
+    except OSError as error:
+        raise StateError(
+            f"cannot change jail {name}: it cannot be told whether something is mounted below it: {error.strerror}",
+            resolution="mount -t proc proc /proc",
+        ) from error
     if mounts:
         raise StateError(
             f"cannot change jail {name}: {counted(len(mounts), 'mount')} below it",
@@ -95,8 +101,7 @@ def end_processes(name: str, store: Store) -> None:
         jail = read_jail(directory)
     except (OSError, StateError):
         return  # A damaged record: `destroy` decides.
-    if jail.level in LEVELS:
-        end_all(jail)
+    end_all(jail)
 
 
 def end_all(jail: Jail) -> None:

@@ -29,7 +29,8 @@ class Update:
     """What an update changed: paths of the tree, and what became of the jail's own changes.
 
     `from_file` tells whether the profile's file was read again; if it is gone, the copy beside the jail is used.
-    `omissions` and `gaps` are what the new plan goes without.
+    `omissions` and `gaps` are what the new plan goes without; `left` is what could not be deleted of the tree from
+    before the update before.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Update:
     carried: Carried = field(default_factory=Carried)
     omissions: Sequence[Omission] = ()
     gaps: Sequence[Gap] = ()
+    left: Sequence[str] = ()
 
 
 def update(
@@ -66,7 +68,7 @@ def update(
         with store.draft(name) as draft:
             new = build(wanted, draft, name, generation=jail.generation + 1, progress=progress)
             carried = _carry(jail, draft, old)
-            store.swap(draft, name)
+            left = store.swap(draft, name)
     added, removed, changed = _differences(old, new)
     return Update(
         name,
@@ -78,6 +80,7 @@ def update(
         carried,
         wanted.plan.omissions,
         check_gaps(wanted.plan, accept=True),
+        left,
     )
 
 

@@ -89,27 +89,42 @@ def adopt_orphans(wanted: bool) -> None:
     prctl(PR_SET_CHILD_SUBREAPER, wanted)
 
 
-def kill_descendants() -> bool:
+def kill_descendants(spared: Iterable[int]) -> bool:
     """Kill all that descends from this process, daemons that it adopted included; True when none is left.
 
-    For a process that adopts orphans and has no children for other ends: this waits for all of them. No scan of /proc
-    can keep up with a process that forks and ends all the time, but whoever is left alone becomes a child of this one.
+    For a process that adopts orphans, and whose children are all for this but the `spared` ones and theirs: this waits
+    for them. No scan of /proc can keep up with a process that forks and ends all the time, but whoever is left alone
+    becomes a child of this one.
     """
-    _kill_all(lambda: _descendants({os.getpid()}, list(processes())))
+    others = set(spared)
+    _kill_all(lambda: _descendants({os.getpid()}, [p for p in processes() if p.pid not in others]))
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        for pid in _children():
-            os.kill(pid, signal.SIGKILL)  # It was not waited for yet, so that nobody else can have its pid.
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return True
+    with contextlib.suppress(FileNotFoundError):  # No /proc here.
+        while left := set(children()) - others:
+            if time.monotonic() > deadline:
+                return False
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)  # It was not waited for yet, so that nobody else can have its pid.
+            _reap(others)
+        return True
     return False
 
 
-def _children() -> list[int]:
-    """Give the children of the main thread, which orphans go to."""
+def _reap(known: set[int]) -> None:
+    """Wait for all children that have ended, and forget the pids of the known ones among them: others may get them."""
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            known.discard(pid)
+
+
+def children() -> list[int]:
+    """Give the children of the main thread, which orphans go to.
+
+    What a shell started before it became this program, such as a process substitution, is among them.
+
+    Raises:
+        FileNotFoundError: there is no /proc.
+    """
     own = os.getpid()
     try:
         with open(f"/proc/self/task/{own}/children", "rb", buffering=0) as file:
@@ -213,14 +228,6 @@ def _some_of(pids: set[int]) -> list[int]:
     return sorted(pids)
 
 
-def lives_in(pid: int, path: str) -> bool:
-    """Tell whether the root directory of a process is `path` or lies below it."""
-    try:
-        return _is_rooted(pid, os.path.realpath(path), os.stat(path))
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 class _Census:
     """Counts of the processes whose root is a directory or lies below it.
 
@@ -232,36 +239,40 @@ class _Census:
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
         self._root = os.stat(path)
-        self._passed: set[int] = set()
+        self._passed: set[tuple[int, int]] = set()
         self.sure = False
 
     def count(self) -> Iterator[int]:
-        """Give the pids as they are found; `sure` is right at the end."""
+        """Give the pids as they are found; `sure` is right at the end.
+
+        Raises:
+            FileNotFoundError: /proc does not show even this process.
+        """
         self.sure = True
         listed = set()
         with os.scandir("/proc") as entries:
             for entry in entries:
                 if entry.name.isdecimal():
-                    pid = int(entry.name)
-                    listed.add(pid)
-                    if pid not in self._passed and self._look(pid):
-                        yield pid
+                    # Together with the inode a pid is unique: another process that gets it later has another inode.
+                    key = (int(entry.name), entry.inode())
+                    listed.add(key)
+                    if key not in self._passed and self._look(key):
+                        yield key[0]
+        if os.getpid() not in (pid for pid, _ in listed):
+            raise FileNotFoundError(errno.ENOENT, "it shows no processes", "/proc")
         self._passed &= listed
 
-    def _look(self, pid: int) -> bool:
+    def _look(self, key: tuple[int, int]) -> bool:
         try:
-            if _is_rooted(pid, self._path, self._root):
+            if _is_rooted(key[0], self._path, self._root):
                 return True
-            self._passed.add(pid)
+            self._passed.add(key)
         except ProcessLookupError:
             self.sure = False
-            self._pass_zombie(pid)
+            process = read_process(key[0])
+            if process and not process.alive:
+                self._passed.add(key)
         return False
-
-    def _pass_zombie(self, pid: int) -> None:
-        process = read_process(pid)
-        if process and not process.alive:
-            self._passed.add(pid)
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Signal a process that was counted, if it still belongs to the tree."""

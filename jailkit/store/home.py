@@ -8,15 +8,11 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from typing import Final
 
 from jailkit.errors import JailkitError, PrivilegeError, RealizeError, StateError
 from jailkit.linux.paths import rename_exchange, rename_noreplace
-from jailkit.linux.process import end_rooted_in
-from jailkit.linux.remove import remove_tree
+from jailkit.store.discard import check_marked, remove_folder, remove_locked, sweep_one
 from jailkit.store.jail import MARKER, NAME, Jail, check_name, is_marked, missing, read_jail, unreadable, write_text
-
-_PATIENCE: Final = 2.0  # seconds that killed processes get to be gone
 
 
 def default_home() -> str:
@@ -125,10 +121,7 @@ class Store:
             try:
                 os.mkdir(path, 0o700)
             except FileExistsError as error:
-                raise StateError(
-                    f"cannot build jail {name}: another command is building it",
-                    resolution="wait for it to end",
-                ) from error
+                raise _in_the_way(path, name) from error
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
@@ -136,7 +129,7 @@ class Store:
             yield path
         finally:
             if _same_folder(descriptor, path):
-                _remove(path)
+                remove_folder(path)
             os.close(descriptor)
 
     def publish(self, draft: str, name: str) -> None:
@@ -151,20 +144,35 @@ class Store:
             except FileExistsError as error:
                 raise exists(name) from error
 
-    def swap(self, draft: str, name: str) -> None:
+    def swap(self, draft: str, name: str) -> list[str]:
         """Exchange a complete draft and the jail `name` in one step, and keep the old tree in previous/.
 
-        The draft goes to previous/ first: so the one rename that makes it the jail keeps the old tree as well, and
-        nothing is lost if this process dies between the two. What was there before is deleted last.
+        If this process dies after the exchange, the next sweep takes the rest of the way. Gives what could not be
+        deleted of the tree that was in previous/.
+
+        Raises:
+            StateError: what is in previous/ does not carry jailkit's marker.
         """
         previous = f"{self.home}/previous/{name}"
         with self._store_lock():
-            if os.path.lexists(previous):
-                rename_exchange(draft, previous)
-            else:
-                rename_noreplace(draft, previous)
-            rename_exchange(previous, f"{self.home}/jails/{name}")
-        self._discard(draft)
+            check_marked(previous)
+            rename_exchange(draft, f"{self.home}/jails/{name}")
+            doomed = self._into_trash(previous)
+            rename_noreplace(draft, previous)
+        return remove_locked(doomed) if doomed else []
+
+    def _finish_swap(self, name: str) -> None:
+        """Take an old tree that an update left among the drafts, when it died, to previous/; under the store's lock."""
+        draft = f"{self.home}/drafts/{name}"
+        try:
+            old, new = read_jail(draft), read_jail(f"{self.home}/jails/{name}")
+            if old.generation < new.generation and is_marked(draft):
+                doomed = self._into_trash(f"{self.home}/previous/{name}")
+                if doomed:
+                    os.close(doomed[1])  # This sweep comes to it.
+                rename_noreplace(draft, f"{self.home}/previous/{name}")
+        except JailkitError:
+            return  # A draft that never was a jail.
 
     def rollback(self, name: str) -> None:
         """Exchange the jail `name` and the tree it had before its last update.
@@ -189,22 +197,21 @@ class Store:
     def _discard(self, path: str) -> list[str]:
         """Move a marked folder out of sight in one step, then delete it without keeping others waiting."""
         with self._store_lock():
-            if not os.path.lexists(path):
-                return []
-            if not is_marked(path):
-                raise StateError(
-                    f"cannot delete {path}: it does not carry jailkit's marker {MARKER}",
-                    resolution="if it is yours, delete it by hand",
-                )
-            doomed = f"{self.home}/trash/{os.path.basename(path)}.{time.time_ns()}"
-            rename_noreplace(path, doomed)
-            descriptor = os.open(doomed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            with contextlib.suppress(BlockingIOError):  # Our own caller may hold it already.
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            check_marked(path)
+            doomed = self._into_trash(path)
+        return remove_locked(doomed) if doomed else []
+
+    def _into_trash(self, path: str) -> tuple[str, int] | None:
+        """Move a folder to trash/ and lock it; its new path and the descriptor of the lock. None if there is none."""
+        doomed = f"{self.home}/trash/{os.path.basename(path)}.{time.time_ns()}"
         try:
-            return _remove(doomed)
-        finally:
-            os.close(descriptor)
+            rename_noreplace(path, doomed)
+        except FileNotFoundError:
+            return None
+        descriptor = os.open(doomed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(BlockingIOError):  # Our own caller may hold it already.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return doomed, descriptor
 
     def sweep(self) -> None:
         """Delete what commands that died left behind. Does nothing when this user may not."""
@@ -213,9 +220,11 @@ class Store:
                 self._sweep()
 
     def _sweep(self) -> None:
+        for name in os.listdir(f"{self.home}/drafts"):
+            self._finish_swap(name)
         for folder in ("drafts", "trash"):
             for name in os.listdir(f"{self.home}/{folder}"):
-                _sweep_one(f"{self.home}/{folder}/{name}")
+                sweep_one(f"{self.home}/{folder}/{name}")
 
     @contextlib.contextmanager
     def _store_lock(self) -> Iterator[None]:
@@ -243,42 +252,27 @@ def exists(name: str) -> StateError:
     )
 
 
+def _in_the_way(path: str, name: str) -> StateError:
+    """Give the error for a draft that is there already and that no sweep has taken away."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return StateError(f"cannot build jail {name}: another command is building it", resolution="wait for it to end")
+    return StateError(
+        f"cannot build jail {name}: {path} is in the way, and cannot be deleted as jailkit's own",
+        resolution="look what is in it, and delete it by hand",
+    )
+
+
 def _same_folder(descriptor: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False
-
-
-def _sweep_one(path: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_marked(path):
-            _remove(path)
-        else:
-            # Made, or emptied, by a command that died that very moment. Anything more was never ours.
-            os.rmdir(path)
-    except OSError:
-        pass  # Its builder lives, or it stays for the next sweep.
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: str) -> list[str]:
-    """Delete a folder of ours, its marker last, so that what an interruption leaves is known as ours.
-
-    What still lives in it belonged to a command that died, or that gave the folder up: it is killed before, for a tree
-    must not be taken apart around a process. If that cannot be done, all of it stays.
-    """
-    try:
-        left = end_rooted_in(path, _PATIENCE)
-    except OSError as error:
-        return [f"rootfs: what runs in it cannot be told: {error.strerror}"]
-    return [f"rootfs: process {pid} in it cannot be ended" for pid in left] or remove_tree(path, last=MARKER)
 
 
 def _make_folder(path: str, mode: int = 0o700) -> None:

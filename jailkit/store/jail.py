@@ -49,6 +49,12 @@ class Jail:
         """The path of the jail's root on the host."""
         return f"{self.directory}/rootfs"
 
+    @property
+    def renewal(self) -> str:
+        """What brings a changed profile into the jail, for a remedy. One made for a single run is gone by then."""
+        stored = os.path.basename(os.path.dirname(self.directory)) == "jails"
+        return f"jailkit update {self.name}" if stored else "run it again"
+
     def dumps(self) -> str:
         """Write jail.json."""
         data: dict[str, Any] = {"format": FORMAT}

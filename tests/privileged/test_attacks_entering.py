@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from support.children import in_child
+from support.jails import lives_in
 from support.profiles import write_profile
 
 from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.backends.chroot import ChrootBackend
-from jailkit.linux.process import lives_in, read_process
+from jailkit.linux.process import read_process
 from jailkit.manifest import Manifest, Record
 from jailkit.plan.model import Reason
 from jailkit.store import Jail, Store

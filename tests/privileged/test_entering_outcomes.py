@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from support.children import in_child
-from support.jails import UID, facts, run
+from support.jails import UID, facts, lives_in, run
 
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.backends.chroot import ChrootBackend
@@ -26,7 +26,7 @@ from jailkit.errors import BackendError, PrivilegeError, StateError, UsageError
 from jailkit.linux import spawn
 from jailkit.linux.capabilities import capability_mask
 from jailkit.linux.libc import capset
-from jailkit.linux.process import lives_in, processes_rooted_in
+from jailkit.linux.process import processes_rooted_in
 from jailkit.plan.settings import Account
 from jailkit.store import Jail
 

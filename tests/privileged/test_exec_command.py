@@ -48,6 +48,16 @@ def _nothing_is_left(jail: Jail) -> Iterator[None]:
     assert ChrootBackend().processes(jail) == []
 
 
+def test_a_time_out_spares_what_the_caller_started_before(jail: Jail, tmp_path: Path) -> None:  # noqa: ARG001
+    """A shell's process substitutions are children of the program that the shell becomes."""
+    script = 'sleep 1000 & echo $! >"$1"; exec "$2" exec --timeout 0.3 box -- sh -c "sleep 1000"'
+    begun = time.monotonic()
+    done = subprocess.run(["sh", "-c", script, "sh", tmp_path / "pid", CONSOLE], check=False, timeout=WAIT)
+    assert done.returncode == 124
+    assert time.monotonic() - begun < 3, "it waited for what is none of its own"
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def execute(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     defaults = {"capture_output": True, "text": True, "timeout": WAIT, "check": False, "stdin": subprocess.DEVNULL}
     return subprocess.run([CONSOLE, "exec", *words], **(defaults | options))

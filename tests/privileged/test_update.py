@@ -177,6 +177,15 @@ def test_what_the_new_plan_goes_without_is_named(box: Box, jailkit: Jailkit) -> 
     assert [gap["key"] for gap in said["gaps"]] == ["limits.memory"]
 
 
+def test_an_earlier_tree_without_its_marker_is_refused_before_anything_changes(box: Box, store: Store) -> None:
+    box.update()
+    Path(store.home, "previous/box/.jailkit").unlink()
+    with pytest.raises(StateError, match="it does not carry jailkit's marker"):
+        update("box", store)
+    assert store.load("box").generation == 2
+    assert os.listdir(f"{store.home}/drafts") == []
+
+
 def test_damaged_copies_are_restored(box: Box) -> None:
     whole = dump(box.root, owners=True)
     (box.root / "usr/bin/cat").write_bytes(b"x")
@@ -447,7 +456,7 @@ def test_the_command(box: Box, jailkit: Jailkit) -> None:
     data = json.loads(jailkit("update", "box", "--json").stdout)
     assert data == {
         "name": "box", "generation": 3, "from_file": True, "added": [], "removed": [], "changed": [],
-        "carried": {"kept": ["/home/jail/x"], "replaced": [], "dropped": []}, "omissions": [], "gaps": [],
+        "carried": {"kept": ["/home/jail/x"], "replaced": [], "dropped": []}, "omissions": [], "gaps": [], "left": [],
     }  # fmt: skip
     (box.folder / "box.yaml").unlink()
     done = jailkit("update", "box", "--quiet")

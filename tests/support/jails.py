@@ -11,6 +11,7 @@ from typing import Any
 
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.backends.chroot import ChrootBackend
+from jailkit.linux.process import processes_rooted_in
 from jailkit.plan.model import Account, Runtime
 from jailkit.store import MARKER, Jail
 
@@ -66,6 +67,11 @@ def make_jail(folder: Path, level: str = "chroot", **runtime: Any) -> Jail:
 def run(jail: Jail, *command: str, **request: Any) -> ExecResult:
     """Run a command with its output captured; `request` are further fields of ExecRequest."""
     return ChrootBackend().exec(jail, ExecRequest(command, **({"capture": True} | request)))
+
+
+def lives_in(pid: int, root: str) -> bool:
+    """Tell whether a process has its root in a tree."""
+    return os.path.isdir(root) and pid in processes_rooted_in(root)
 
 
 def facts(jail: Jail, **request: Any) -> dict[str, Any]:

@@ -362,6 +362,13 @@ def test_a_record_that_would_never_end(store: Store, kind: str) -> None:
         store.load("box")
 
 
+def test_a_draft_that_no_sweep_takes_away_is_named(store: Store) -> None:
+    make(store)
+    Path(store.home, "drafts/other/kept").mkdir(parents=True)
+    with pytest.raises(StateError, match="drafts/other is in the way"), store.draft("other"):
+        pass
+
+
 def test_a_record_that_is_gone(store: Store) -> None:
     make(store)
     Path(store.home, "jails/box/jail.json").unlink()
