@@ -187,7 +187,9 @@ class _Planner:
     def _files(self, key: str, item: File) -> None:
         sources = self.host.glob(item.source) if is_pattern(item.source) else [item.source]
         if not sources:
-            self.gatherer.lack(f"nothing on this host matches {item.source}", tolerant=False)
+            self.gatherer.lack(
+                f"nothing on this host matches {item.source} (behind a wildcard no link is followed)", tolerant=False
+            )
         for source in sources:
             target = _target(item, source, many=is_pattern(item.source))
             if is_pattern(item.source) and any(link.last for link in self.host.walk(source).links):
