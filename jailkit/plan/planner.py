@@ -188,7 +188,7 @@ class _Planner:
         sources = self.host.glob(item.source) if is_pattern(item.source) else [item.source]
         if not sources:
             self.gatherer.lack(
-                f"nothing on this host matches {item.source} (behind a wildcard no link is followed)", tolerant=False
+                f"nothing on this host matches {item.source} (past wildcards no link is followed)", tolerant=False
             )
         for source in sources:
             target = _target(item, source, many=is_pattern(item.source))

@@ -210,7 +210,7 @@ def test_all_that_is_missing_is_named_at_once(plan: MakePlan) -> None:
         "libraries: libghost.so.1: library libghost.so.1 is not on this host",
         "libraries: /usr/lib/libnone.so: /usr/lib/libnone.so does not exist on this host",
         "files: /etc/nothing: /etc/nothing does not exist on this host",
-        "files: /etc/*.none: nothing on this host matches /etc/*.none (behind a wildcard no link is followed)",
+        "files: /etc/*.none: nothing on this host matches /etc/*.none (past wildcards no link is followed)",
     ]
 
 
@@ -233,7 +233,7 @@ def test_an_optional_entry_is_there_whole_or_not_at_all(plan: MakePlan) -> None:
         "packages: ghost": "package ghost is not installed on this host: left out",
         "libraries: libghost.so.1": "library libghost.so.1 is not on this host: left out",
         "files: /etc/nothing": "/etc/nothing does not exist on this host: left out",
-        "files: /nowhere/**": "nothing on this host matches /nowhere/** (behind a wildcard no link is followed): left out",
+        "files: /nowhere/**": "nothing on this host matches /nowhere/** (past wildcards no link is followed): left out",
         "files: /bin/orphan": "/usr/bin/ruby does not exist on this host, the interpreter of /opt/orphan: left out",
     }
 
