@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jailkit.api import OpenJail, create, jails, open, run  # noqa: A004
+    from jailkit.api import OpenJail, create, jails, open, run  # noqa: A004 - jailkit.open is its public name
     from jailkit.backends.base import ExecRequest, ExecResult
     from jailkit.errors import JailkitError
     from jailkit.profile import Profile, load_profile

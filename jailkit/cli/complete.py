@@ -24,17 +24,17 @@ def complete_jails(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return _items(_jails(ctx, given if isinstance(given, tuple) else ()), incomplete)
 
 
-def complete_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:  # noqa: ARG001
+def complete_profiles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Offer the shipped profiles, and files where no shipped profile begins so."""
     return _items(_profiles(), incomplete) or _files(incomplete)
 
 
-def complete_jails_and_profiles(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:  # noqa: ARG001
+def complete_jails_and_profiles(ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Offer the jails and the shipped profiles, else files."""
     return _items([*_jails(ctx), *_profiles()], incomplete) or _files(incomplete)
 
 
-def complete_levels(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:  # noqa: ARG001
+def complete_levels(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Items:
     """Offer the levels that this version can create jails at."""
     return [
         CompletionItem(level.name, help=level.summary)

@@ -57,7 +57,7 @@ class EnterCommand(click.Command):
         info_name: str | None,
         args: list[str],
         parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401
+        **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """Parse the command line."""
         with failing_as_125():
@@ -119,7 +119,7 @@ def enter_options(function: _Function) -> _Function:
     return function
 
 
-def _variables(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:  # noqa: ARG001
+def _variables(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
     return [_variable(value) for value in values]
 
 
@@ -132,7 +132,7 @@ def _variable(value: str) -> tuple[str, str]:
     return name, text if separator else os.environ[name]
 
 
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:  # noqa: ARG001
+def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
     from jailkit.profile.units import parse_duration

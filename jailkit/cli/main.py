@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
         """Give the names in the order of the table, which is the order of a jail's life."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Import the module of one command."""
         if cmd_name not in COMMANDS:
             return None
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
             self, ctx, incomplete
         )
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the table of commands from the short helps, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
