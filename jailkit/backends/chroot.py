@@ -19,8 +19,9 @@ from jailkit.backends.outcome import result_of
 from jailkit.errors import BackendError, PrivilegeError, StateError, UsageError
 from jailkit.levels import LEVELS, BackendName
 from jailkit.linux.capabilities import capability_mask
-from jailkit.linux.enter import Confinement, Entering, Identity
-from jailkit.linux.spawn import INHERITED, Child, Streams, above_streams, pipe, spawn
+from jailkit.linux.enter import Confinement, Entering, Identity, by_chroot
+from jailkit.linux.fork import Child, above_streams, pipe
+from jailkit.linux.spawn import INHERITED, Streams, spawn
 from jailkit.linux.wait import Reader, Signals, Writer, wait
 from jailkit.plan.settings import Account, Runtime
 
@@ -228,7 +229,7 @@ def _start(entering: Entering, root: int, request: ExecRequest) -> tuple[Child, 
     plumbing = _Plumbing()
     try:
         _lay_pipes(plumbing, request)
-        return spawn(entering, root, plumbing.streams), plumbing.ends
+        return spawn(entering, by_chroot(root), plumbing.streams), plumbing.ends
     except BaseException:
         for end in plumbing.ends.values():
             os.close(end.descriptor)

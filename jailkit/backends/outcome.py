@@ -12,7 +12,7 @@ from jailkit.linux.wait import Reader
 
 if TYPE_CHECKING:
     from jailkit.linux.enter import Entering
-    from jailkit.linux.spawn import Failure
+    from jailkit.linux.fork import Failure
     from jailkit.linux.wait import Ended, Writer
     from jailkit.store import Jail
 

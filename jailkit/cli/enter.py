@@ -16,8 +16,8 @@ import click
 from jailkit.backends.base import ExecRequest, ExecResult, Running
 from jailkit.cli.main import complain, report
 from jailkit.errors import JailkitError
+from jailkit.linux.fork import pipe
 from jailkit.linux.process import adopt_orphans, children, kill_descendants
-from jailkit.linux.spawn import pipe
 from jailkit.linux.wait import Signals
 
 OWN_FAILURE: Final = 125

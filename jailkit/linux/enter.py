@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from jailkit.linux.capabilities import limit_bounding_set, limit_capabilities
+from jailkit.linux.fork import Step
 from jailkit.linux.libc import (
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
@@ -29,9 +30,6 @@ from jailkit.linux.limits import within_present
 TIOCSCTTY: Final = 0x540E  # asm-generic/ioctls.h, ioctl_tty(2)
 _EVERY_SIGNAL: Final = range(1, signal.NSIG)
 _IGNORED_BY_PYTHON: Final = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
-
-# What the step does, as the end of "cannot ...", and the step.
-Step = tuple[str, Callable[[], object]]
 
 
 class Identity(NamedTuple):
@@ -49,11 +47,37 @@ class Confinement(NamedTuple):
         capabilities: bit mask of those that the command keeps.
         no_new_privileges: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)).
         limits: pairs of an RLIMIT_* number and its hard and soft value.
+        load_filter: lays a filter over the system calls, prepared before the fork (seccomp(2)).
     """
 
     capabilities: int = 0
     no_new_privileges: bool = True
     limits: tuple[tuple[int, int], ...] = ()
+    load_filter: Callable[[], object] | None = None
+
+
+class Way(NamedTuple):
+    """How a child gets from the caller's view of the system to the jail's.
+
+    Attributes:
+        steps: taken while it still has the caller's rights.
+        pid_namespace: as in Birth; its parent is then in another pid namespace than the command.
+    """
+
+    steps: tuple[Step, ...]
+    pid_namespace: Callable[[], None] | None = None
+
+
+def by_chroot(root: int) -> Way:
+    """Enter the tree of a descriptor with chroot(2)."""
+    return Way(
+        (
+            # The descriptor was opened once, so that no rename meanwhile leads to another tree (chroot(2)).
+            ("enter the jail's tree", partial(os.fchdir, root)),
+            ("change the root to the jail's tree", partial(os.chroot, ".")),
+            ("change to the jail's /", partial(os.chdir, "/")),
+        )
+    )
 
 
 class Entering(NamedTuple):
@@ -81,19 +105,18 @@ class Entering(NamedTuple):
         return self.terminal or self.confinement is not None
 
 
-def steps(entering: Entering, root: int) -> list[Step]:
-    """List what a child does to get into the tree of the descriptor `root`, in order.
+def steps(entering: Entering, way: Way) -> list[Step]:
+    """List what a child does to get into a jail, in order.
 
     The standard streams are in their places before the first step; other descriptors are closed after the last.
     """
+    parent = 0 if way.pid_namespace else os.getpid()
     return [
         *_session_steps(entering),
-        # The descriptor was opened once, so that no rename meanwhile leads to another tree (chroot(2)).
-        ("enter the jail's tree", partial(os.fchdir, root)),
-        ("change the root to the jail's tree", partial(os.chroot, ".")),
-        ("change to the jail's /", partial(os.chdir, "/")),
+        *way.steps,
+        *filter_steps(entering.confinement, privileged=True),
         *_identity_steps(entering.identity, entering.confinement),
-        *_care_steps(entering.confinement),
+        *_care_steps(entering.confinement, parent),
         # As the user of the jail, so that a directory closed to that user is refused.
         (
             f"change to the directory {entering.workdir}",
@@ -113,11 +136,12 @@ def _session_steps(entering: Entering) -> list[Step]:
     if entering.confinement:
         # Whoever holds a session keyring may use the keys in it, whatever the uid (keyrings(7), possession).
         # While still root, because a user may own few keyrings.
-        result.append(("leave the caller's keys", _leave_keys))
+        result.append(("leave the caller's keys", leave_keys))
     return result
 
 
-def _leave_keys() -> None:
+def leave_keys() -> None:
+    """Join a session keyring of its own, where the kernel has such."""
     try:
         join_session_keyring()
     except OSError as error:
@@ -144,7 +168,7 @@ def _identity_steps(identity: Identity | None, confinement: Confinement | None) 
     return result
 
 
-def _care_steps(confinement: Confinement | None) -> list[Step]:
+def _care_steps(confinement: Confinement | None, parent: int) -> list[Step]:
     if not confinement:
         return []
     result: list[Step] = [("set the umask", partial(os.umask, 0o022))]
@@ -153,8 +177,15 @@ def _care_steps(confinement: Confinement | None) -> list[Step]:
     for number, value in within_present((*confinement.limits, (resource.RLIMIT_CORE, 0))):
         result.append(("set a resource limit", partial(resource.setrlimit, number, (value, value))))
     # After the credentials, because their change clears it (PR_SET_PDEATHSIG(2const)).
-    result.append(("tie the command to its caller", partial(_die_with, os.getpid())))
+    result.append(("tie the command to its caller", partial(_die_with, parent)))
     return result
+
+
+def filter_steps(confinement: Confinement | None, *, privileged: bool) -> list[Step]:
+    """Load the filter: last of all, or where no_new_privs is not wanted, while the child is still `privileged` to."""
+    if not confinement or not confinement.load_filter or confinement.no_new_privileges is privileged:
+        return []
+    return [("filter the system calls", confinement.load_filter)]
 
 
 def _go_home(path: bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from jailkit.linux.spawn import Child, Failure
+from jailkit.linux.fork import Child, Failure
 
 _CHUNK: Final = 1 << 16
 _FIONREAD: Final = 0x541B  # asm-generic/ioctls.h

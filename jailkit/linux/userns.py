@@ -1,0 +1,69 @@
+"""User namespaces, held by a descriptor: which ids of the host stand behind those inside (user_namespaces(7))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
+
+from jailkit.linux.libc import CLONE_NEWUSER, unshare
+
+ALL_IDS: Final = 65536  # what a jail's own range holds: every uid and gid of 16 bits
+
+
+class IdMap(NamedTuple):
+    """So many ids from `inside` on are those from `outside` on, for uids and gids alike."""
+
+    inside: int
+    outside: int
+    size: int
+
+
+def make_userns(maps: Sequence[IdMap]) -> int:
+    """Make a user namespace with these maps, and give a descriptor of it; it lives as long as that.
+
+    Raises:
+        OSError: this process may not, or user namespaces are turned off (ENOSPC at user.max_user_namespaces, EPERM
+            where a distribution keeps ordinary users from them).
+    """
+    ready, mapped = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        _wait_inside(ready[1], mapped[0])
+    os.close(ready[1])
+    try:
+        _check_ready(ready[0])
+        for file in ("uid_map", "gid_map"):
+            with open(f"/proc/{child}/{file}", "wb", buffering=0) as table:
+                table.write("".join(f"{m.inside} {m.outside} {m.size}\n" for m in maps).encode())
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for descriptor in (ready[0], *mapped):
+            os.close(descriptor)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _wait_inside(ready: int, mapped: int) -> NoReturn:
+    """Enter a new namespace, say so or with which errno that failed, and stay until killed."""
+    try:
+        with contextlib.suppress(BaseException):
+            number = 0
+            try:
+                unshare(CLONE_NEWUSER)
+            except OSError as error:
+                number = error.errno or 1
+            os.write(ready, b"%d" % number)
+            os.close(ready)
+            os.read(mapped, 1)
+    finally:
+        os._exit(0)
+
+
+def _check_ready(descriptor: int) -> None:
+    answer = os.read(descriptor, 16)
+    number = int(answer or b"5")  # EIO: it was killed.
+    if number:
+        raise OSError(number, f"unshare: {os.strerror(number)}", "a user namespace")

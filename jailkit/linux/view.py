@@ -1,0 +1,210 @@
+"""What the processes of an instance see as their file system: described as data, then opened, then put together.
+
+The trees are opened with the rights of the caller and before its user namespace is left; they are put together in a
+mount namespace of the instance's own, so that the kernel cleans up. Nothing here follows a link out of the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final, NamedTuple
+
+from jailkit.linux.libc import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_IDMAP,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
+    MS_REC,
+    OPEN_TREE_CLONE,
+    RESOLVE_IN_ROOT,
+    mount,
+    mount_setattr,
+    move_mount,
+    new_mount,
+    open_tree,
+    openat2,
+    pivot_root,
+    umount2,
+)
+
+# A directory that every host has, to be covered by the instance's root until that is the root.
+_PLACE: Final = "/proc"
+_LINKS: Final = {
+    "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}  # fmt: skip
+_SHM: Final = "64m"
+_UPPER: Final = "1g"
+
+# What of /proc tells about the host, or acts on it, and is not per process (proc(5)).
+PROC_READ_ONLY: Final = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+PROC_HIDDEN: Final = (
+    "acpi", "asound", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kmsg", "latency_stats", "sched_debug",
+    "scsi", "timer_list", "timer_stats",
+)  # fmt: skip
+
+
+class Graft(NamedTuple):
+    """A file or directory of the host that shows at `target`.
+
+    Attributes:
+        userns: descriptor of the user namespace whose ids stand for those on disk; None shows the owners as they are.
+    """
+
+    source: str
+    target: str
+    read_only: bool
+    userns: int | None
+
+
+class Memory(NamedTuple):
+    """A tmpfs at `target`, of at most `size` bytes."""
+
+    target: str
+    size: int
+    mode: int
+
+
+class View(NamedTuple):
+    """The whole file system of an instance.
+
+    Attributes:
+        ephemeral: changes go to memory, and vanish with the instance.
+        setuid: the bits of set-user-ID programs count, which is useless under no_new_privs.
+        devices: names of nodes in the host's /dev.
+    """
+
+    root: Graft
+    grafts: tuple[Graft, ...] = ()
+    memory: tuple[Memory, ...] = ()
+    devices: tuple[str, ...] = ()
+    ephemeral: bool = False
+    setuid: bool = False
+
+
+class Trees:
+    """The parts of a view as detached mounts, and how they come together."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._grafts: list[int] = []
+        self._devices: list[int] = []
+        self._root = -1
+        self._proc = -1
+
+    def open(self) -> None:
+        """Open all parts; with the rights of whoever owns them.
+
+        Raises:
+            OSError: a part is not there, or its file system cannot map ids (EINVAL; mount_setattr(2)).
+        """
+        view = self._view
+        self._root = _open_graft(view.root, setuid=view.setuid)
+        self._grafts = [_open_graft(graft, setuid=view.setuid) for graft in view.grafts]
+        self._devices = [open_tree(AT_FDCWD, f"/dev/{name}", OPEN_TREE_CLONE) for name in view.devices]
+
+    def make_proc(self) -> None:
+        """Make a /proc of this process's own pid namespace; with the rights of that one's owner."""
+        self._proc = new_mount("proc", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+    def assemble(self) -> None:
+        """Put all parts together below _PLACE of a mount namespace of its own."""
+        mount("none", "/", "none", MS_REC | MS_PRIVATE)
+        if self._view.ephemeral:
+            self._root = _overlay(self._root)
+        move_mount(self._root, AT_FDCWD, _PLACE, 0)
+        for part in self._view.memory:
+            options = {"size": str(part.size), "mode": f"{part.mode:o}"}
+            self._attach(new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), part.target)
+        for graft, tree in zip(self._view.grafts, self._grafts, strict=True):
+            self._attach(tree, graft.target)
+
+    def furnish(self) -> None:
+        """Attach /proc and a /dev of its own."""
+        self._attach(self._proc, "/proc")
+        _mask(self._proc)
+        device_folder = new_mount("tmpfs", {"size": "64k", "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        self._attach(device_folder, "/dev")
+        for name, tree in zip(self._view.devices, self._devices, strict=True):
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, dir_fd=device_folder))
+            move_mount(tree, device_folder, name, 0)
+        for name, target in _LINKS.items():
+            os.symlink(target, name, dir_fd=device_folder)
+        restricted = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
+        pts = new_mount("devpts", {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}, restricted)
+        shm = new_mount("tmpfs", {"size": _SHM, "mode": "1777"}, restricted | MOUNT_ATTR_NODEV)
+        for name, made in (("pts", pts), ("shm", shm)):
+            os.mkdir(name, dir_fd=device_folder)
+            move_mount(made, device_folder, name, 0)
+
+    def enter(self) -> None:
+        """Make it the root of the mount namespace, in which nothing else is left (pivot_root(2))."""
+        os.fchdir(self._root)
+        pivot_root(".", ".")
+        umount2(".", MNT_DETACH)
+        os.chdir("/")
+
+    def _attach(self, tree: int, target: str) -> None:
+        place = openat2(self._root, target, os.O_PATH, 0, RESOLVE_IN_ROOT)
+        move_mount(tree, place, "", 0)
+        os.close(place)
+
+
+def _open_graft(graft: Graft, *, setuid: bool) -> int:
+    tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+    attributes = MOUNT_ATTR_NODEV | (0 if setuid else MOUNT_ATTR_NOSUID) | (MOUNT_ATTR_RDONLY if graft.read_only else 0)
+    mount_setattr(tree, attributes, AT_RECURSIVE)
+    if graft.userns is not None:
+        mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, graft.userns)
+    return tree
+
+
+def _overlay(lower: int) -> int:
+    """Lay a tmpfs over a tree, and give the mount of both (Documentation/filesystems/overlayfs.rst)."""
+    base = new_mount("tmpfs", {"size": _UPPER, "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+    move_mount(base, AT_FDCWD, _PLACE, 0)
+    for name in ("lower", "upper", "work"):
+        os.mkdir(name, dir_fd=base)
+    move_mount(lower, base, "lower", 0)
+    os.chmod("upper", stat.S_IMODE(os.stat("lower", dir_fd=base).st_mode), dir_fd=base)
+    options = {name: f"{_PLACE}/{name[:-3]}" for name in ("lowerdir", "upperdir", "workdir")}
+    return new_mount("overlay", options | {"userxattr": ""}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+
+
+def _mask(proc: int) -> None:
+    """Close what is not per process: read-only, or covered where reading alone tells too much."""
+    for name in PROC_READ_ONLY:
+        _cover(proc, name, _read_only_copy(proc, name))
+    for name in PROC_HIDDEN:
+        _cover(proc, name, _nothing_for(proc, name))
+
+
+def _cover(proc: int, name: str, cover: int | None) -> None:
+    if cover is not None:
+        move_mount(cover, proc, name, 0)
+        os.close(cover)
+
+
+def _read_only_copy(proc: int, name: str) -> int | None:
+    try:
+        copy = open_tree(proc, name, OPEN_TREE_CLONE | AT_RECURSIVE)
+    except FileNotFoundError:
+        return None  # Not in this kernel.
+    mount_setattr(copy, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
+    return copy
+
+
+def _nothing_for(proc: int, name: str) -> int | None:
+    try:
+        mode = os.stat(name, dir_fd=proc).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        return new_mount("tmpfs", {"size": "0", "mode": "0555"}, MOUNT_ATTR_RDONLY)
+    return open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE)
