@@ -15,6 +15,7 @@ _NO_CGROUP: Final = {
     "memory": "plain chroot has no cgroup, and RLIMIT_AS counts address space of each process by itself",
     "swap": "plain chroot has no cgroup to count swap",
     "cpus": "plain chroot has no cgroup to share out processors",
+    "cpu-weight": "plain chroot has no cgroup to give a share of the processors",
     "cpuset": "plain chroot has no cgroup to bind to processors",
     "pids": "plain chroot has no cgroup, and RLIMIT_NPROC counts all processes of a uid on the host",
     "io": "plain chroot has no cgroup to throttle devices",
@@ -37,6 +38,8 @@ def chroot_gaps(plan: Plan | Jail) -> list[Gap]:
         found += _privilege_gaps(runtime.isolation)
     if runtime.mounts:
         found.append(("mounts", "plain chroot has no mount namespace, so a mount would be the host's"))
+    if runtime.read_only_root:
+        found.append(("read-only-root", "plain chroot has no mount namespace in which its root could be read-only"))
     return [Gap(key, reason, _remedy(key)) for key, reason in found]
 
 
@@ -52,6 +55,10 @@ def _isolation_gaps(isolation: Isolation) -> Iterator[tuple[str, str]]:
         yield "isolation.namespaces", "plain chroot shares every namespace with the host"
     if isolation.network in ("none", "bridge"):
         yield "isolation.network", "plain chroot shares the host's network"
+    if isolation.ports:
+        yield "isolation.ports", "plain chroot has no network namespace to publish ports of"
+    if isolation.allow is not None:
+        yield "isolation.allow", "plain chroot has no network namespace to keep from other destinations"
     if isolation.seccomp not in (None, "none"):
         yield "isolation.seccomp", "plain chroot filters no system calls"
 

@@ -28,6 +28,8 @@ _BECAUSE = {
     "tree": "below {via}, a directory that the profile copies whole",
     "hidden": "every jail has it, since the C library or the loader reads it",
     "account": "the home of the user named under {key}",
+    "volume": "a directory that stays writable and is kept, named under {key}",
+    "mount": "what the mount named under {key} covers",
 }
 
 

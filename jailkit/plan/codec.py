@@ -9,9 +9,11 @@ from types import NoneType
 from typing import Any
 
 from jailkit.linux.capabilities import capability_mask
-from jailkit.plan.settings import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+from jailkit.linux.devices import DEVICES
+from jailkit.plan.settings import Account, Destination, IoLimit, Isolation, Limits, Mount, Port, Runtime, Smoke
 
 _TOO_MUCH = 2**63
+_PROTOCOLS = ("tcp", "udp")
 _NOBODY = 2**32 - 1  # (uid_t) -1, which stands for no user (chown(2))
 
 # The annotations of what JSON holds as it is; modules postpone their evaluation, so they are text here.
@@ -78,24 +80,32 @@ def runtime_to_data(runtime: Runtime) -> dict[str, Any]:
 
 
 def runtime_from_data(data: dict[str, Any]) -> Runtime:
-    """Turn `runtime_to_data`'s result back.
+    """Turn `runtime_to_data`'s result back. What records of earlier versions do not have takes its default.
 
     Raises:
         KeyError, TypeError, ValueError: the data does not have that shape.
     """
-    checked(Runtime, data)
     return Runtime(
-        user=data["user"],
-        accounts=tuple(_account(account) for account in data["accounts"]),
-        environment=tuple((name, value) for name, value in map(_texts, data["environment"])),
-        workdir=data["workdir"],
-        command=_texts(data["command"]),
-        limits=_limits(data["limits"]),
-        isolation=_isolation(data["isolation"]),
-        mounts=tuple(Mount(**checked(Mount, mount)) for mount in data["mounts"]),
-        smoke=tuple(_smoke(smoke) for smoke in data["smoke"]),
-        root_accepted=data.get("root_accepted", False),
+        **{
+            **checked(Runtime, data),
+            "accounts": tuple(_account(account) for account in data["accounts"]),
+            "environment": tuple((name, value) for name, value in map(_texts, data["environment"])),
+            "command": _texts(data["command"]),
+            "limits": _limits(data["limits"]),
+            "isolation": _isolation(data["isolation"]),
+            "mounts": tuple(Mount(**checked(Mount, mount)) for mount in data["mounts"]),
+            "smoke": tuple(_smoke(smoke) for smoke in data["smoke"]),
+            "devices": _devices(data.get("devices", list(DEVICES))),
+            "volumes": _texts(data.get("volumes", [])),
+        }
     )
+
+
+def _devices(data: object) -> tuple[str, ...]:
+    names = _texts(data)
+    if not set(names) <= DEVICES.keys():
+        raise ValueError(f"there are other devices in {', '.join(names)[:80]!r} than a jail may have")
+    return names
 
 
 def _account(data: dict[str, Any]) -> Account:
@@ -111,14 +121,30 @@ def _limits(data: dict[str, Any]) -> Limits:
 
 
 def _isolation(data: dict[str, Any]) -> Isolation:
-    namespaces = data["namespaces"]
+    namespaces, allow = data["namespaces"], data.get("allow")
     return Isolation(
         **{
             **checked(Isolation, data),
             "namespaces": None if namespaces is None else _texts(namespaces),
             "capabilities": _capabilities(data["capabilities"]),
+            "ports": tuple(map(_port, data.get("ports", []))),
+            "allow": None if allow is None else tuple(map(_destination, allow)),
         }
     )
+
+
+def _port(data: dict[str, Any]) -> Port:
+    port = Port(**checked(Port, data))
+    if port.protocol not in _PROTOCOLS:
+        raise ValueError(f"{str(port.protocol)[:80]!r} is no protocol")
+    return port
+
+
+def _destination(data: dict[str, Any]) -> Destination:
+    destination = Destination(**checked(Destination, data))
+    if destination.protocol not in ((None,) if destination.port is None else _PROTOCOLS):
+        raise ValueError(f"{str(destination.protocol)[:80]!r} is no protocol of port {destination.port}")
+    return destination
 
 
 def _capabilities(data: object) -> tuple[str, ...]:

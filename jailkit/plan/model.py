@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jailkit.levels import LevelName
-from jailkit.plan.settings import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+from jailkit.plan.settings import Account, Destination, IoLimit, Isolation, Limits, Mount, Port, Runtime, Smoke
 
 __all__ = [
     "Account",
     "Because",
     "Copy",
+    "Destination",
     "Device",
     "Directory",
     "Entry",
@@ -25,6 +26,7 @@ __all__ = [
     "Mount",
     "Omission",
     "Plan",
+    "Port",
     "Reason",
     "Runtime",
     "Smoke",
@@ -45,6 +47,8 @@ Because = Literal[
     "tree",
     "hidden",
     "account",
+    "volume",
+    "mount",
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from jailkit.errors import ElfError, PlanError
 from jailkit.host import Host
-from jailkit.levels import LevelName
+from jailkit.levels import LEVELS, LevelName
 from jailkit.linux.shebang import shebang_words
 from jailkit.plan import hidden
 from jailkit.plan.accounts import account_entries, make_accounts, running_user
@@ -20,20 +20,19 @@ from jailkit.plan.guard import refuse_open_system
 from jailkit.plan.model import (
     Account,
     Copy,
+    Device,
     Directory,
     Entry,
     Omission,
     Plan,
     Reason,
     Symlink,
-    Text,
 )
 from jailkit.plan.runtime import make_runtime
 from jailkit.plan.tidy import canonical, dangling_links, tidy
+from jailkit.plan.written import OWN_LINK, mount_points, owner_ids, place_volumes, volume_folders, written
 from jailkit.profile.model import File, Profile, TextFile
 from jailkit.profile.paths import is_below, is_pattern
-
-_OWN_LINK = "symlinks: "  # the beginning of the key of a link that the profile spells out
 
 
 class _Optional(Protocol):
@@ -47,7 +46,7 @@ def make_plan(profile: Profile, level: LevelName, host: Host) -> Plan:
     Raises:
         PlanError: the host lacks something that the profile demands (all of it is named), or two entries collide.
     """
-    planner = _Planner(profile, host)
+    planner = _Planner(profile, host, mounts=LEVELS[level].mount_namespace)
     entries = planner.entries()
     accounts = planner.accounts
     links = {entry.path: entry.target for entry in entries if isinstance(entry, Symlink)}
@@ -60,7 +59,7 @@ def make_plan(profile: Profile, level: LevelName, host: Host) -> Plan:
         description=profile.description or "",
         level=level,
         entries=entries,
-        runtime=make_runtime(profile, accounts, running_user(profile, accounts)),
+        runtime=make_runtime(profile, accounts, running_user(profile, accounts), place_volumes(profile, links)),
         owners=tuple(sorted(owners.items())),
         packages=tuple(sorted(host.package_versions(owners.values()).items())),
         omissions=tuple(omissions),
@@ -71,9 +70,10 @@ def make_plan(profile: Profile, level: LevelName, host: Host) -> Plan:
 class _Planner:
     """Walks the keys of one profile and collects what each brings."""
 
-    def __init__(self, profile: Profile, host: Host) -> None:
+    def __init__(self, profile: Profile, host: Host, *, mounts: bool) -> None:
         self.profile = profile
         self.host = host
+        self.mounts = mounts
         self.gatherer = Gatherer(host)
         self.omissions: list[Omission] = []
         self.problems: list[str] = []
@@ -94,9 +94,14 @@ class _Planner:
         self.accounts = make_accounts(profile, self.host, _default_shell(gathered))
         explicit: list[Entry] = []
         for file in profile.files:
-            self._owner(file.owner)  # A wrong owner is the profile's fault, not something that the host lacks.
+            owner_ids(
+                file.owner, self.accounts
+            )  # A wrong owner is the profile's fault, not something that the host lacks.
             explicit += self._batch(f"files: {file.source}", file, self._files, file)
-        explicit += self._written()
+        explicit += written(profile, self.accounts)
+        explicit += volume_folders(profile, self.accounts, running_user(profile, self.accounts))
+        if self.mounts:
+            explicit += self._mount_points()
         if self.problems:
             raise PlanError(
                 f"cannot plan {profile.name}: this host lacks {_count(self.problems)}",
@@ -110,7 +115,16 @@ class _Planner:
         ]
         entries = self._without_dangling(tidy([*base, *gathered, *explicit]))
         refuse_open_system(entries)
+        if self.mounts:
+            # Their /dev is made at each start. Until here the nodes stood for what links may lead to.
+            entries = tuple(entry for entry in entries if not isinstance(entry, Device))
         return entries
+
+    def _mount_points(self) -> Iterator[Entry]:
+        for entry, lacking in mount_points(self.profile, self.host):
+            yield entry
+            if lacking:
+                self.problems.append(f"{entry.reason.key}: {lacking}")
 
     def _without_dangling(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """Take out the links of the host that lead nowhere in the jail.
@@ -120,7 +134,7 @@ class _Planner:
         lost = set()
         for link in dangling_links(entries):
             key, why = link.reason.key, f"points to {link.target}, which is not in the jail"
-            if key.startswith(_OWN_LINK):
+            if key.startswith(OWN_LINK):
                 self.omissions.append(Omission(key, why))
             elif link.reason.because != "base":
                 self.omissions.append(Omission(key, f"{link.path} {why}: left out"))
@@ -228,7 +242,7 @@ class _Planner:
         elif target == source and item.mode is None and item.owner is None:
             self.gatherer.file(source, reason, tolerant=tolerant)
         else:
-            uid, gid = self._owner(item.owner)
+            uid, gid = owner_ids(item.owner, self.accounts)
             mode = copied_mode(status) if item.mode is None else item.mode
             self.gatherer.batch.entries[target] = Copy(target, real, reason, mode, uid, gid)
             executable = bool(mode & 0o111)
@@ -247,7 +261,7 @@ class _Planner:
         """Give a copied tree the owner, and its files the mode, that the profile names."""
         if item.mode is None and item.owner is None:
             return
-        uid, gid = self._owner(item.owner)
+        uid, gid = owner_ids(item.owner, self.accounts)
         batch = self.gatherer.batch
         for path, entry in batch.entries.items():
             # What the tree's programs need is in the batch too, and stays as it is.
@@ -275,44 +289,6 @@ class _Planner:
         hidden.system_files(self.gatherer)
         self.omissions += [Omission("base", note) for note in batch.notes]
         return list(batch.entries.values())
-
-    def _written(self) -> list[Entry]:
-        """Give what the profile spells out itself: directories, text, links."""
-        entries: list[Entry] = []
-        for directory in self.profile.directories:
-            uid, gid = self._owner(directory.owner)
-            reason = Reason(f"directories: {directory.path}", "named")
-            entries.append(Directory(directory.path, reason, directory.mode, uid, gid))
-        for path, text in self.profile.text.items():
-            uid, gid = self._owner(text.owner)
-            reason = Reason(f"text: {path}", "named")
-            entries.append(Text(path, text.content, reason, text.mode, uid, gid))
-        for path, target in self.profile.symlinks.items():
-            entries.append(Symlink(path, target, Reason(f"{_OWN_LINK}{path}", "named")))
-        return entries
-
-    def _owner(self, owner: str | None) -> tuple[int, int]:
-        """Turn `user`, `user:group` or `uid:gid` into numbers; None is root.
-
-        Raises:
-            PlanError: the jail has no such user.
-        """
-        if owner is None:
-            return 0, 0
-        user, _, group = owner.partition(":")
-        by_name = {account.name: account for account in self.accounts}
-        try:
-            uid = int(user) if user.isdigit() else by_name[user].uid
-            if group:
-                gid = int(group) if group.isdigit() else by_name[group].gid
-            else:
-                gid = by_name[user].gid if user in by_name else uid
-        except KeyError as error:
-            raise PlanError(
-                f"cannot give files to {owner}: the profile has no user {error.args[0]}",
-                resolution="add the user under `users`, or write numbers as uid:gid",
-            ) from error
-        return uid, gid
 
 
 def _unkept(kept: Mapping[str, str], entries: Sequence[Entry]) -> Iterator[Omission]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from jailkit.plan.model import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+import signal
+
+from jailkit.linux.devices import DEVICES
+from jailkit.plan.model import Account, Destination, IoLimit, Isolation, Limits, Mount, Port, Runtime, Smoke
 from jailkit.profile import model
 from jailkit.profile.model import Profile
 
 
-def make_runtime(profile: Profile, accounts: tuple[Account, ...], user: str) -> Runtime:
-    """Take over the profile's runtime settings."""
+def make_runtime(profile: Profile, accounts: tuple[Account, ...], user: str, volumes: tuple[str, ...]) -> Runtime:
+    """Take over the profile's runtime settings; `volumes` are its own with the links of the plan resolved."""
     account = next((a for a in accounts if user in (a.name, str(a.uid))), None)
     shell = account.shell if account else "/bin/sh"
     return Runtime(
@@ -21,6 +24,12 @@ def make_runtime(profile: Profile, accounts: tuple[Account, ...], user: str) -> 
         isolation=_isolation(profile),
         mounts=tuple(Mount(m.type, m.target, m.source, m.read_only, m.size) for m in profile.mounts),
         smoke=tuple(_smoke(smoke) for smoke in profile.smoke),
+        serves=profile.command is not None,
+        devices=tuple(DEVICES if profile.devices is None else dict.fromkeys(profile.devices)),
+        read_only_root=profile.read_only_root,
+        volumes=volumes,
+        stop_signal=signal.Signals[profile.stop_signal].value,
+        stop_timeout=profile.stop_timeout,
     )
 
 
@@ -30,6 +39,7 @@ def _limits(profile: Profile) -> Limits:
         memory=limits.memory,
         swap=limits.swap,
         cpus=limits.cpus,
+        cpu_weight=limits.cpu_weight,
         cpuset=limits.cpuset,
         pids=limits.pids,
         io=tuple(IoLimit(io.path, io.read_bps, io.write_bps, io.read_iops, io.write_iops) for io in limits.io),
@@ -47,6 +57,8 @@ def _isolation(profile: Profile) -> Isolation:
         no_new_privileges=isolation.no_new_privileges,
         seccomp=isolation.seccomp,
         network=isolation.network,
+        ports=tuple(Port(*port) for port in isolation.ports),
+        allow=None if isolation.allow is None else tuple(Destination(*destination) for destination in isolation.allow),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
+from jailkit.profile.addresses import ANY
 from jailkit.profile.model import Profile
 from jailkit.profile.names import DEVICES, pattern
 from jailkit.profile.nodes import Loc
@@ -30,6 +32,10 @@ def check(profile: Profile, faulty: frozenset[str]) -> Iterator[Located]:
         yield from _unknown_users(profile)
     yield from _gaps(profile)
     yield from _mounts(profile)
+    yield from _volumes(profile)
+    if "isolation" not in faulty:
+        yield from _bridged(profile)
+    yield from _published(profile)
     yield from _io(profile)
     yield from _outputs(profile)
     yield from _expressions(profile)
@@ -60,7 +66,8 @@ def _duplicate_targets(profile: Profile) -> Iterator[Located]:
 def _below_links(profile: Profile) -> Iterator[Located]:
     """Refuse an entry whose path goes through a link of the profile: it would land somewhere else."""
     links = _topmost(profile.symlinks)
-    for path, loc in _placed(profile):
+    volumes = ((path, ("volumes", number)) for number, path in enumerate(profile.volumes))
+    for path, loc in chain(_placed(profile), volumes):
         # None of the links begins with another, so that the one before a path in their order is the only one to ask.
         before = bisect(links, path) - 1
         if before >= 0 and path.startswith(links[before]):
@@ -156,6 +163,39 @@ def _mounts(profile: Profile) -> Iterator[Located]:
         if mount.target in targets:
             yield ("mounts", number, "target"), Refusal(f"{shown(mount.target)} is mounted on already")
         targets.add(mount.target)
+
+
+def _volumes(profile: Profile) -> Iterator[Located]:
+    tops = _topmost(profile.volumes)
+    seen = {mount.target for mount in profile.mounts}
+    for number, volume in enumerate(profile.volumes):
+        top = tops[bisect(tops, f"{volume}/") - 1]
+        if top != f"{volume}/":
+            yield ("volumes", number), Refusal(f"{shown(volume)} is in the volume {shown(top.removesuffix('/'))}")
+        elif volume in seen:
+            yield ("volumes", number), Refusal(f"{shown(volume)} is a volume or a mount already")
+        seen.add(volume)
+
+
+def _bridged(profile: Profile) -> Iterator[Located]:
+    """Refuse what only a network of the jail's own, behind a bridge, can hold."""
+    isolation = profile.isolation
+    if isolation.network == "bridge":
+        return
+    if isolation.ports:
+        yield ("isolation", "ports"), Refusal("only `network: bridge` has ports to publish")
+    if isolation.allow is not None:
+        yield ("isolation", "allow"), Refusal("only `network: bridge` can be limited to destinations")
+
+
+def _published(profile: Profile) -> Iterator[Located]:
+    taken: dict[tuple[str, int], set[str]] = {}
+    for number, port in enumerate(profile.isolation.ports):
+        addresses = taken.setdefault((port.protocol, port.host_port), set())
+        if addresses & {port.address, ANY} or (addresses and port.address == ANY):
+            where = f"{port.address}:{port.host_port}/{port.protocol}"
+            yield ("isolation", "ports", number), Refusal(f"{where} is published already")
+        addresses.add(port.address)
 
 
 def _io(profile: Profile) -> Iterator[Located]:

@@ -12,7 +12,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from jailkit.levels import LEVELS
-from jailkit.profile import names, paths, units
+from jailkit.profile import addresses, names, paths, units
 
 Json = dict[str, Any]
 
@@ -81,9 +81,9 @@ def number(least: int, most: int) -> Parsed:
     )
 
 
-def matching(parse: Callable[[object], Any], pattern: str) -> Parsed:
+def matching(parse: Callable[[object], Any], pattern: str, write: Callable[[Any], Any] | None = None) -> Parsed:
     """Make a field that takes a string of a pattern."""
-    return Parsed(parse, {"type": "string", "pattern": pattern})
+    return Parsed(parse, {"type": "string", "pattern": pattern}, write)
 
 
 def number_or(
@@ -127,6 +127,15 @@ LevelField = Annotated[str, one_of(*(name for name in LEVELS if name != "host"))
 Namespace = Annotated[str, one_of(*names.NAMESPACES)]
 DeviceName = Annotated[str, Parsed(names.device, {"enum": [*names.DEVICES, None]})]
 Network = Annotated[Literal["none", "host", "bridge"], one_of("none", "host", "bridge")]
+Port = Annotated[addresses.Port, matching(addresses.parse_port, addresses.PORT_PATTERN, addresses.written_port)]
+Destination = Annotated[
+    addresses.Destination,
+    matching(addresses.parse_destination, addresses.DESTINATION_PATTERN, addresses.written_destination),
+]
+Signal = Annotated[
+    str,
+    Parsed(names.signal_name, {"enum": [*names.SIGNALS, *(name.removeprefix("SIG") for name in names.SIGNALS)]}),
+]
 MountType = Annotated[Literal["bind", "tmpfs"], one_of("bind", "tmpfs")]
 
 TextField = Annotated[str, Parsed(names.text, _TEXT)]

@@ -15,7 +15,7 @@ from jailkit.profile.refusal import closest
 SECTIONS: dict[str, type[BaseModel]] = {"isolation": Isolation, "limits": Limits}
 
 # Settings besides those of `isolation` and `limits` that a level or a host may be unable to enforce.
-_GAPS = ("devices", "keep-privileges", "mounts", "users")
+_GAPS = ("devices", "keep-privileges", "mounts", "read-only-root", "users")
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -139,6 +139,16 @@ class Isolation(_Model):
         description="Name of a system call policy, or `none`.",
     )
     network: fields.Network | None = Field(default=None, description="none, host or bridge.")
+    ports: tuple[fields.Port, ...] = Field(
+        default=(),
+        description="With `network: bridge`: ports of the host that lead into the jail, such as 8080:80 or "
+        "0.0.0.0:5353:53/udp. Without an address only the host itself reaches them, at 127.0.0.1.",
+    )
+    allow: tuple[fields.Destination, ...] | None = Field(
+        default=None,
+        description="With `network: bridge`: what the jail may reach and nothing else, such as 192.0.2.0/24 or "
+        "192.0.2.7:53/udp; everything when absent. Addresses, because a name could not be enforced.",
+    )
 
 
 class IoLimit(_Model):
@@ -163,6 +173,10 @@ class Limits(_Model):
     memory: fields.PositiveSize | None = Field(default=None, description="Memory, such as 64MiB.")
     swap: fields.Size | None = Field(default=None, description="Swap besides memory; 0 for none.")
     cpus: fields.Cpus | None = Field(default=None, description="CPU time: a number of CPUs such as 1.5, or 50% of one.")
+    cpu_weight: Annotated[int, fields.number(1, 10_000)] | None = Field(
+        default=None,
+        description="Share of the CPUs when others want them too: 100 is everybody's, 200 twice that.",
+    )
     cpuset: fields.Cpuset | None = Field(default=None, description="The CPUs to run on, such as 0-1,3.")
     pids: Annotated[int, fields.number(1, 2**22)] | None = Field(
         default=None,
@@ -288,6 +302,23 @@ class Profile(_Model):
     command: fields.Words | None = Field(
         default=None,
         description="What `jailkit run` runs when no command is given; a shell when absent.",
+    )
+    stop_signal: fields.Signal = Field(
+        default="SIGTERM",
+        description="What `jailkit stop` sends to the command first.",
+    )
+    stop_timeout: fields.Duration = Field(
+        default=10.0,
+        description="How long it then waits before everything in the jail is killed.",
+    )
+    read_only_root: fields.Flag = Field(
+        default=False,
+        description="Refuse writes to the jail's own tree, apart from `volumes`. Jails that were made alike share it.",
+    )
+    volumes: tuple[fields.TargetPath, ...] = Field(
+        default=(),
+        description="Directories that stay writable and are kept, whatever else is read-only or thrown away. Where "
+        "nothing else makes one, it is made, for the user that commands run as.",
     )
     mounts: tuple[Mount, ...] = Field(default=(), description="Mounts, at levels with a mount namespace.")
     limits: Limits = Field(default=Limits.model_construct(), description="Limits of resources.")

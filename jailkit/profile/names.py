@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import warnings
 from collections.abc import Collection, Iterable
 
@@ -23,6 +24,8 @@ MAX_LINE = 8192  # shlex takes time by the square of a word's length
 
 NAMESPACES = ("mount", "pid", "ipc", "uts", "net", "user", "cgroup", "time")
 DEVICES = tuple(devices.DEVICES)
+# What may ask a command to stop. SIGSTOP asks nothing: no process can catch it, and it ends none (signal(7)).
+SIGNALS = tuple(sorted(name for name in signal.Signals.__members__ if name != "SIGSTOP"))
 
 
 def profile_name(value: object) -> str:
@@ -114,6 +117,17 @@ def choice(value: object, known: Collection[str]) -> str:
 def device(value: object) -> str:
     """Check the name of a device node. YAML reads a bare `null` as nothing, and here that can only mean the node."""
     return choice("null" if value is None else value, DEVICES)
+
+
+def signal_name(value: object) -> str:
+    """Read the name of a signal, with or without `SIG`; gives signal(7)'s spelling. Numbers differ between machines."""
+    name = value if isinstance(value, str) and value.startswith("SIG") else f"SIG{value}"
+    if isinstance(value, str) and name in SIGNALS:
+        return name
+    near = f"SIG{str(value).upper().removeprefix('SIG')}"
+    raise Refusal(
+        f"expected the name of a signal such as TERM or SIGHUP, got {shown(value)}", near if near in SIGNALS else None
+    )
 
 
 def text(value: object) -> str:

@@ -13,7 +13,7 @@ from support.children import NOBODY, end, in_child, start
 from support.trees import dump
 
 from jailkit.errors import JailkitError, PrivilegeError, StateError, UsageError
-from jailkit.plan.model import Account, IoLimit, Isolation, Limits, Mount, Runtime, Smoke
+from jailkit.plan.model import Account, Destination, IoLimit, Isolation, Limits, Mount, Port, Runtime, Smoke
 from jailkit.store import MARKER, Jail, Store, check_name, default_home, is_marked, read_jail
 
 RUNTIME = Runtime(
@@ -22,11 +22,21 @@ RUNTIME = Runtime(
     environment=(("LANG", "C"), ("TZ", "UTC")),
     workdir="/home/jail",
     command=("sh", "-l"),
-    limits=Limits(memory=64, cpus=1.5, io=(IoLimit("/", 1, None, 2),), wall_time=2.5),
-    isolation=Isolation(("mount", "pid"), ("CAP_NET_RAW",), True, "default", "none"),
+    limits=Limits(memory=64, cpus=1.5, cpu_weight=200, io=(IoLimit("/", 1, None, 2),), wall_time=2.5),
+    isolation=Isolation(
+        ("mount", "pid"), ("CAP_NET_RAW",), True, "default", "bridge",
+        (Port("127.0.0.1", 8080, 80, "tcp"), Port("0.0.0.0", 53, 53, "udp")),
+        (Destination("192.0.2.0/24", None, None), Destination("192.0.2.7/32", 443, "tcp")),
+    ),
     mounts=(Mount("bind", "/data", "/srv", True), Mount("tmpfs", "/run", size=4096)),
     smoke=(Smoke(("true",), 0, "in", "equals", None, None, "jail", 2.0), Smoke(("false",), 1)),
-)
+    serves=True,
+    devices=("null", "tty"),
+    read_only_root=True,
+    volumes=("/srv/data", "/var/lib/app"),
+    stop_signal=1,
+    stop_timeout=2.5,
+)  # fmt: skip
 BARE = Runtime("root", (), (), "/", ("/bin/sh",), root_accepted=True)
 
 
@@ -59,6 +69,23 @@ def left(store: Store) -> list[str]:
 @pytest.mark.parametrize("runtime", [RUNTIME, BARE])
 def test_a_record_is_the_same_after_json(runtime: Runtime) -> None:
     assert Jail.loads(record(runtime=runtime).dumps(), "/nowhere") == record(runtime=runtime)
+
+
+LATER = ("serves", "devices", "read_only_root", "volumes", "stop_signal", "stop_timeout")
+
+
+def test_a_record_from_before_there_were_namespaces_still_loads() -> None:
+    data = json.loads(record().dumps())
+    runtime = data["runtime"]
+    for name in LATER:
+        del runtime[name]
+    del runtime["limits"]["cpu_weight"], runtime["isolation"]["ports"], runtime["isolation"]["allow"]
+    loaded = Jail.loads(json.dumps(data), "/nowhere").runtime
+    assert {name: getattr(loaded, name) for name in LATER} == {
+        "serves": False, "devices": ("null", "zero", "full", "random", "urandom", "tty"), "read_only_root": False,
+        "volumes": (), "stop_signal": 15, "stop_timeout": 10.0,
+    }  # fmt: skip
+    assert (loaded.limits.cpu_weight, loaded.isolation.ports, loaded.isolation.allow) == (None, (), None)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +351,12 @@ HOSTILE = [
     ("runtime.accounts.0.uid", 2**70), ("runtime.accounts.0.uid", -1), ("runtime.accounts.0.groups", [2**32]),
     ("runtime.limits.open_files", -5), ("runtime.limits.wall_time", float("nan")),
     ("runtime.smoke.0.timeout", float("nan")), ("runtime.isolation.capabilities", ["CAP_NOPE"]),
+    ("runtime.devices", ["sda"]), ("runtime.devices", None), ("runtime.volumes", "/srv"), ("runtime.volumes", [5]),
+    ("runtime.stop_signal", "TERM"), ("runtime.stop_timeout", -1), ("runtime.read_only_root", "no"),
+    ("runtime.isolation.ports", 5), ("runtime.isolation.ports.0.port", "80"), ("runtime.isolation.ports.0.protocol", 5),
+    ("runtime.isolation.allow", 5), ("runtime.isolation.allow.0.network", 5), ("runtime.limits.cpu_weight", "100"),
+    ("runtime.isolation.allow.0.protocol", "icmp"), ("runtime.isolation.ports.0.protocol", None),
+    ("runtime.isolation.allow.1.protocol", None), ("runtime.isolation.allow.0.protocol", "tcp"),
 ]  # fmt: skip
 
 

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from jailkit.backends.chroot import ChrootBackend
-from jailkit.plan.model import Account, IoLimit, Isolation, Limits, Mount, Plan, Runtime, Smoke
+from jailkit.plan.model import (
+    Account,
+    Destination,
+    IoLimit,
+    Isolation,
+    Limits,
+    Mount,
+    Plan,
+    Port,
+    Runtime,
+    Smoke,
+)
 
 ACCOUNTS = (Account("root", 0, 0, "/root", "/bin/sh"), Account("web", 3000, 3000, "/srv", "/bin/sh"))
 BOTH = ("chroot", "chroot-root")
@@ -36,6 +47,7 @@ def test_a_plan_that_asks_for_nothing(level: str) -> None:
         (Limits(memory=1), "limits.memory", BOTH),
         (Limits(swap=0), "limits.swap", BOTH),
         (Limits(cpus=0.5), "limits.cpus", BOTH),
+        (Limits(cpu_weight=100), "limits.cpu-weight", BOTH),
         (Limits(cpuset="0"), "limits.cpuset", BOTH),
         (Limits(pids=10), "limits.pids", BOTH),
         (Limits(io=(IoLimit("/", read_bps=1),)), "limits.io", BOTH),
@@ -57,6 +69,9 @@ def test_limits(level: str, limits: Limits, key: str, levels: tuple[str, ...]) -
         (Isolation(network="none"), "isolation.network", BOTH),
         (Isolation(network="bridge"), "isolation.network", BOTH),
         (Isolation(network="host"), "", NONE),
+        (Isolation(ports=(Port("127.0.0.1", 80, 80, "tcp"),)), "isolation.ports", BOTH),
+        (Isolation(allow=(Destination("192.0.2.0/24", None, None),)), "isolation.allow", BOTH),
+        (Isolation(allow=()), "isolation.allow", BOTH),
         (Isolation(seccomp="strict"), "isolation.seccomp", BOTH),
         (Isolation(seccomp="none"), "", NONE),
         (Isolation(capabilities=("CAP_KILL",)), "isolation.capabilities", ROOT_ONLY),
@@ -86,6 +101,16 @@ def test_root_as_the_user_of_a_smoke_command(user: str) -> None:
 @pytest.mark.parametrize("level", BOTH)
 def test_mounts(level: str) -> None:
     assert gaps(level, mounts=(Mount("tmpfs", "/tmp"),)) == ["mounts"]
+
+
+@pytest.mark.parametrize("level", BOTH)
+def test_a_root_that_nobody_writes_to(level: str) -> None:
+    assert gaps(level, read_only_root=True) == ["read-only-root"]
+
+
+@pytest.mark.parametrize("level", BOTH)
+def test_volumes_are_directories_like_others(level: str) -> None:
+    assert gaps(level, volumes=("/srv",)) == []
 
 
 @pytest.mark.parametrize("level", BOTH)

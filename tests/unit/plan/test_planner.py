@@ -15,7 +15,7 @@ from support.trees import dump, plant
 from jailkit.errors import PlanError
 from jailkit.host import Host
 from jailkit.plan.gather import env_program
-from jailkit.plan.model import Copy, Device, Directory, Entry, Plan, Symlink, Text
+from jailkit.plan.model import Copy, Destination, Device, Directory, Entry, Plan, Port, Symlink, Text
 from jailkit.plan.planner import make_plan
 from jailkit.profile import load_profile
 
@@ -599,3 +599,82 @@ def test_the_level_and_what_is_run(root: Path, tmp_path: Path, level: Any) -> No
     assert (smoke.command, smoke.exit_code, smoke.stdout_equals, smoke.timeout, smoke.user) == (
         ("sh", "-c", "exit 3"), 3, "x", 1.0, "root",
     )  # fmt: skip
+
+
+def test_what_is_new_at_levels_that_mount(root: Path, tmp_path: Path) -> None:
+    path = write_profile(
+        tmp_path,
+        command="sh",
+        devices=["null", "null"],
+        stop_signal="HUP",
+        stop_timeout="3s",
+        read_only_root=True,
+        limits={"cpu-weight": 7},
+        isolation={"network": "bridge", "ports": ["80:8080"], "allow": ["192.0.2.7:53/udp"]},
+        symlinks={"/usr/lib/masked": "/dev/null"},
+        mounts=[
+            {"type": "tmpfs", "target": "/run/app"},
+            {"type": "bind", "source": "/srv/site", "target": "/srv/www"},
+            {"type": "bind", "source": "/etc/localtime", "target": "/etc/time"},
+        ],
+    )
+    made = make_plan(load_profile(str(path)), "lxc", Host(str(root)))
+    runtime = made.runtime
+    assert (runtime.serves, runtime.devices, runtime.read_only_root) == (True, ("null",), True)
+    assert (runtime.stop_signal, runtime.stop_timeout, runtime.limits.cpu_weight) == (1, 3.0, 7)
+    assert runtime.isolation.ports == (Port("127.0.0.1", 80, 8080, "tcp"),)
+    assert runtime.isolation.allow == (Destination("192.0.2.7/32", 53, "udp"),)
+    found = table(made)
+    assert [path for path in found if path.startswith("/dev")] == ["/dev"]
+    assert found["/usr/lib/masked"] == "link /dev/null"
+    assert notes(made) == {}
+    assert (found["/run/app"], found["/srv/www"], found["/etc/time"]) == ("dir 0755", "dir 0755", "text 0644")
+
+
+def test_mounts_are_nothing_to_levels_that_do_not_mount(plan: MakePlan) -> None:
+    made = plan(mounts=[{"type": "bind", "source": "/nothing", "target": "/srv/www"}])
+    assert more(made) == {}
+    assert (made.runtime.serves, len(made.runtime.devices)) == (False, 6)
+
+
+def test_a_mount_of_what_the_host_does_not_have(root: Path, tmp_path: Path) -> None:
+    path = write_profile(tmp_path, mounts=[{"type": "bind", "source": "/nothing", "target": "/srv/www"}])
+    with pytest.raises(PlanError, match="this host lacks 1 thing") as caught:
+        make_plan(load_profile(str(path)), "lxc", Host(str(root)))
+    assert caught.value.details == ("mounts: /srv/www: /nothing does not exist on this host",)
+
+
+def test_volumes_are_the_user_s_unless_something_else_makes_them(plan: MakePlan) -> None:
+    made = plan(
+        users=[{"name": "me", "uid": 5, "gid": 6}],
+        isolation={"user": 5},
+        directories=[{"path": "/srv/own", "owner": "7:8", "mode": "0750"}],
+        volumes=["/srv/data", "/srv/own", "/home/me", "/etc/app", "/var"],
+    )
+    found = table(made)
+    assert {path: found[path] for path in made.runtime.volumes} == {
+        "/etc/app": "dir 0755", "/home/me": "dir 0700 5:6", "/srv/data": "dir 0755 5:6", "/srv/own": "dir 0750 7:8",
+        "/var": "dir 0755",
+    }  # fmt: skip
+    reasons = {entry.path: (entry.reason.key, entry.reason.because) for entry in made.entries}
+    assert reasons["/srv/data"] == ("volumes: /srv/data", "volume")
+
+
+def test_volumes_are_where_the_links_lead(plan: MakePlan) -> None:
+    assert plan(volumes=["/lib/state", "/usr/lib/other"]).runtime.volumes == ("/usr/lib/other", "/usr/lib/state")
+    assert plan(symlinks={"/a": "/srv/b"}, volumes=["/a"]).runtime.volumes == ("/srv/b",)
+
+
+@pytest.mark.parametrize(
+    ("links", "volumes", "message"),
+    [
+        ({"/a": "/"}, ["/a"], "cannot place the volume /a: a link leads to /"),
+        ({"/a": "/dev"}, ["/a"], "cannot place the volume /a: a link leads to /dev"),
+        ({}, ["/lib/state", "/usr/lib"], "cannot place the volume /lib/state: a link leads to /usr/lib/state"),
+        ({}, ["/lib/state", "/usr/lib/state"], "a link leads to /usr/lib/state"),
+        ({"/a": "b"}, ["/a"], "wanted as a text"),
+    ],
+)
+def test_volumes_that_cannot_be(plan: MakePlan, links: dict[str, str], volumes: list[str], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        plan(symlinks=links, volumes=volumes, text={"/b": "x"})

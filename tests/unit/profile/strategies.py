@@ -51,13 +51,19 @@ _NAMED = _NAME | _entry({"name": _NAME}, optional=_FLAG)
 _PACKAGE = st.from_regex(r"[a-z][a-z0-9+.-]{1,9}", fullmatch=True)
 _LIMITS = _entry(
     {}, memory=_SIZE, swap=_SIZE, cpus=st.sampled_from([1, 1.5, "50%", "0.25"]), pids=st.integers(1, 99), open_files=st.just(64),
-    cpuset=st.sampled_from(["0", "0-1,3", 2]), file_size=_SIZE, wall_time=_SECONDS,
+    cpuset=st.sampled_from(["0", "0-1,3", 2]), cpu_weight=st.integers(1, 10_000), file_size=_SIZE, wall_time=_SECONDS,
     io=st.lists(_entry({"path": _PATH, "read-bps": _SIZE}, write_iops=st.integers(1, 9)), max_size=2),
 )  # fmt: skip
+_ADDRESS = st.ip_addresses(v=4).map(str)
+_PROTOCOL = st.sampled_from(["", "/tcp", "/udp"])
+_PORT = st.builds("{}{}:{}{}".format, _ADDRESS.map("{}:".format) | st.just(""), *[st.integers(1, 65535)] * 2, _PROTOCOL)
+_DESTINATION = (
+    _ADDRESS | st.just("10.0.0.0/8") | st.builds("{}:{}{}".format, _ADDRESS, st.integers(1, 65535), _PROTOCOL)
+)
 _ISOLATION = _entry(
     {}, namespaces=st.lists(st.sampled_from(NAMESPACES)), user=st.sampled_from(["root", 5, "jail"]), no_new_privileges=_FLAG,
     capabilities=st.lists(st.sampled_from(["CAP_CHOWN", "kill"])), seccomp=_NAME, network=st.sampled_from(["none", "host"]),
-)  # fmt: skip
+) | _entry({"network": st.just("bridge")}, ports=st.lists(_PORT, max_size=2), allow=st.lists(_DESTINATION, max_size=3))  # fmt: skip
 _STDOUT = _TEXT | st.sampled_from(["equals", "contains", "matches"]).flatmap(
     lambda key: st.fixed_dictionaries({key: _NAME})
 )
@@ -73,6 +79,7 @@ PLAUSIBLE = _entry(
     users=st.lists(_entry({"name": _NAME, "uid": st.integers(1, 9)}, home=_PATH, groups=st.lists(_NAME | st.integers(0, 9))), max_size=2),
     keep_privileges=st.lists(_PATH, max_size=2), environment=st.dictionaries(_NAME.map(str.upper), _TEXT, max_size=3),
     workdir=_PATH, command=_COMMAND, limits=_LIMITS, accept_gaps=st.lists(st.sampled_from(["limits.memory", "mounts"])),
+    stop_signal=st.sampled_from(["TERM", "SIGHUP", "USR1"]), stop_timeout=_SECONDS, read_only_root=_FLAG, volumes=st.lists(_PATH, max_size=2),
     mounts=st.lists(_entry({"type": st.just("tmpfs"), "target": _PATH}, size=_SIZE, read_only=_FLAG), max_size=2),
     smoke=st.lists(_entry({"command": _COMMAND}, stdin=_TEXT, stdout=_STDOUT, timeout=_SECONDS, exit_code=st.integers(0, 255)), max_size=2),
 )  # fmt: skip

@@ -513,6 +513,91 @@ mounts:
         ],
     ),
     (
+        "ports and destinations",
+        """\
+name: x
+isolation:
+  network: bridge
+  ports: [8080, 80:http, 8080:80, 127.0.0.1:8080:81, 127.0.0.2:8080:80, 0.0.0.0:8080:80, 8080:80/udp, 1.2.3.4:0:1]
+  allow: [example.org, 192.0.2.7/24, '192.0.2.7:443/icmp', 2001:db8::1]
+""",
+        [
+            "4:11 isolation.ports[0]: expected a port such as 127.0.0.1:8080:80 or 5353:53/udp, got 8080",
+            "4:17 isolation.ports[1]: expected a port such as 127.0.0.1:8080:80 or 5353:53/udp, got '80:http'",
+            "4:103 isolation.ports[7]: expected a port such as 127.0.0.1:8080:80 or 5353:53/udp, got '1.2.3.4:0:1'",
+            "5:11 isolation.allow[0]: expected an address or a network such as 192.0.2.0/24 or 192.0.2.7:443, and no name, got 'example.org'",
+            "5:24 isolation.allow[1]: '192.0.2.7/24' is an address within a network, not the network's own -> 192.0.2.0/24",
+            "5:38 isolation.allow[2]: expected an address or a network such as 192.0.2.0/24 or 192.0.2.7:443, and no name, got '192.0.2.7:443/icmp'",
+            "5:60 isolation.allow[3]: expected an address or a network such as 192.0.2.0/24 or 192.0.2.7:443, and no name, got '2001:db8::1'",
+        ],
+    ),
+    (
+        "ports that are published twice",
+        """\
+name: x
+isolation:
+  network: bridge
+  ports: [8080:80, 127.0.0.1:8080:81, 127.0.0.2:8080:80, 0.0.0.0:8080:80, 8080:80/udp]
+""",
+        [
+            "4:20 isolation.ports[1]: 127.0.0.1:8080/tcp is published already",
+            "4:58 isolation.ports[3]: 0.0.0.0:8080/tcp is published already",
+        ],
+    ),
+    (
+        "what only a bridge has",
+        """\
+name: x
+isolation: {network: none, ports: ['80:80'], allow: []}
+""",
+        [
+            "2:35 isolation.ports: only `network: bridge` has ports to publish",
+            "2:53 isolation.allow: only `network: bridge` can be limited to destinations",
+        ],
+    ),
+    (
+        "a network that is misspelt is not told twice",
+        """\
+name: x
+isolation: {network: bridged, ports: ['80:80']}
+""",
+        [
+            "2:22 isolation.network: expected one of none, host, bridge, got 'bridged' -> bridge",
+        ],
+    ),
+    (
+        "volumes",
+        """\
+name: x
+symlinks: {/l: /srv}
+mounts: [{type: tmpfs, target: /run}]
+volumes: [/a/b, /, /proc/x, /dev/shm, a, /a, /ab, /run, /run/x, /l/y, /ab/]
+""",
+        [
+            "4:11 volumes[0]: '/a/b' is in the volume '/a'",
+            "4:17 volumes[1]: the jail's root itself cannot be an entry",
+            "4:20 volumes[2]: '/proc/x' is in /proc, which belongs to the kernel",
+            "4:29 volumes[3]: '/dev/shm' is in /dev, which holds only what `devices` lists",
+            "4:39 volumes[4]: expected an absolute path in the jail, got 'a'",
+            "4:51 volumes[7]: '/run' is a volume or a mount already",
+            "4:57 volumes[8]: '/run/x' is in the volume '/run'",
+            "4:65 volumes[9]: '/l/y' is below '/l', which `symlinks` makes a link",
+            "4:71 volumes[10]: '/ab' is a volume or a mount already",
+        ],
+    ),
+    (
+        "stopping",
+        """\
+name: x
+stop-signal: sigterm
+stop-timeout: 0
+""",
+        [
+            "2:14 stop-signal: expected the name of a signal such as TERM or SIGHUP, got 'sigterm' -> SIGTERM",
+            "3:15 stop-timeout: expected a duration above 0 and at most 1000000000 s, got 0",
+        ],
+    ),
+    (
         "smoke",
         """\
 name: x

@@ -27,7 +27,9 @@ isolation:
   capabilities: [net_bind_service, CAP_CHOWN]
   no-new-privileges: false
   seccomp: none
-  network: host
+  network: bridge
+  ports: [8080:80, "127.0.0.2:8080:80", 0.0.0.0:5353:53/udp]
+  allow: [192.0.2.0/24, 192.0.2.7, 192.0.2.7:443, 198.51.100.0/25:53/udp]
 binaries: [sh, /usr/bin/env, {name: perl, optional: true}]
 packages: [coreutils, {name: "libc6:i386", optional: true}]
 libraries: [libnss_dns.so.2, {name: /usr/lib/x.so, optional: true}]
@@ -55,6 +57,7 @@ limits:
   memory: 64MiB
   swap: 0
   cpus: 50%
+  cpu-weight: 250
   cpuset: 0-1,3
   pids: 100
   io:
@@ -62,6 +65,10 @@ limits:
   open-files: 64
   file-size: 1GiB
   wall-time: 1m30s
+stop-signal: HUP
+stop-timeout: 1.5s
+read-only-root: true
+volumes: [/var/lib/app/, /srv/data]
 accept-gaps: [limits.memory, isolation.seccomp, mounts]
 smoke:
   - {command: [echo, hi], stdout: "hi\\n"}
@@ -79,6 +86,13 @@ def test_what_every_field_means(load: Load) -> None:
     assert profile.description == "Two lines,\nand an ümlaut.\n"
     assert profile.isolation.capabilities == ("CAP_NET_BIND_SERVICE", "CAP_CHOWN")
     assert profile.isolation.no_new_privileges is False
+    assert profile.isolation.ports == (
+        ("127.0.0.1", 8080, 80, "tcp"), ("127.0.0.2", 8080, 80, "tcp"), ("0.0.0.0", 5353, 53, "udp"),
+    )  # fmt: skip
+    assert profile.isolation.allow == (
+        ("192.0.2.0/24", None, None), ("192.0.2.7/32", None, None), ("192.0.2.7/32", 443, "tcp"),
+        ("198.51.100.0/25", 53, "udp"),
+    )  # fmt: skip
     assert [(binary.name, binary.optional) for binary in profile.binaries] == [
         ("sh", False), ("/usr/bin/env", False), ("perl", True),
     ]  # fmt: skip
@@ -105,6 +119,9 @@ def test_what_every_field_means(load: Load) -> None:
     assert (tmpfs.target, tmpfs.size) == ("/scratch", 10 << 20)
     limits = profile.limits
     assert (limits.memory, limits.swap, limits.cpus, limits.cpuset, limits.pids) == (64 << 20, 0, 0.5, "0-1,3", 100)
+    assert limits.cpu_weight == 250
+    assert (profile.stop_signal, profile.stop_timeout) == ("SIGHUP", 1.5)
+    assert (profile.read_only_root, profile.volumes) == (True, ("/var/lib/app", "/srv/data"))
     assert (limits.open_files, limits.file_size, limits.wall_time) == (64, 1 << 30, 90.0)
     assert (limits.io[0].path, limits.io[0].read_bps, limits.io[0].write_iops) == ("/var", 10**6, 10)
     equal, contain, match = profile.smoke
@@ -123,6 +140,9 @@ def test_defaults(load: Load) -> None:
     assert profile.limits == model.Limits()
     assert profile.devices is None
     assert profile.command is None
+    assert (profile.isolation.ports, profile.isolation.allow) == ((), None)
+    assert (profile.stop_signal, profile.stop_timeout) == ("SIGTERM", 10.0)
+    assert (profile.read_only_root, profile.volumes) == (False, ())
 
 
 FRACTIONS = "name: x\nlimits: {wall-time: 1.1h, cpus: 33.3%}\nsmoke: [{command: a, timeout: 0.000000001s}]\n"

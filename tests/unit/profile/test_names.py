@@ -50,6 +50,8 @@ from jailkit.profile.refusal import MAX_CANDIDATES, Refusal, closest, shown
         (names.pattern, "[[a]", "[[a]"),
         (names.expression, "(", "("),
         (names.true_or_false, False, False),
+        (names.signal_name, "TERM", "SIGTERM"),
+        (names.signal_name, "SIGQUIT", "SIGQUIT"),
     ],
 )
 def test_taken(check: Callable[[object], object], written: object, read: object) -> None:
@@ -112,6 +114,10 @@ def test_every_capability_has_its_short_name(name: str) -> None:
         (names.expression, True, "expected text", None),
         (names.true_or_false, "yes", "expected true or false, got 'yes'", "true"),
         (names.true_or_false, "Off", "expected true or false", "false"),
+        (names.signal_name, "STOP", "name of a signal", None),
+        (names.signal_name, "SIGSTOP", "name of a signal", None),
+        (names.signal_name, 15, "name of a signal", None),
+        (names.signal_name, "usr1", "name of a signal", "SIGUSR1"),
         (names.true_or_false, 1, "expected true or false, got 1", None),
     ],
 )
