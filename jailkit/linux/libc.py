@@ -8,6 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+# linux/bpf_common.h
+_BPF_MAXINSNS: Final = 4096
+
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
@@ -58,6 +61,7 @@ PR_SET_DUMPABLE: Final = 4
 PR_SET_KEEPCAPS: Final = 8
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_SECCOMP: Final = 22
 
 # linux/sched.h
 CLONE_NEWCGROUP: Final = 0x02000000
@@ -67,6 +71,9 @@ CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWUTS: Final = 0x04000000
+
+# linux/seccomp.h
+_SECCOMP_MODE_FILTER: Final = 2
 
 # signal.h of glibc and musl: a sigset_t has 1024 bits.
 ALL_SIGNALS: Final = b"\xff" * 128
@@ -98,6 +105,34 @@ class _OpenHow(ctypes.Structure):
     """`struct open_how` of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _SockFprog(ctypes.Structure):
+    """`struct sock_fprog` of seccomp(2)."""
+
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class SeccompFilter:
+    """A program for `seccomp_set_mode_filter`, laid out as the kernel wants it.
+
+    It is made before a fork, so that the child has nothing left to do but the call.
+
+    Args:
+        bpf: an array of `struct sock_filter`, 8 bytes each (linux/filter.h).
+
+    Raises:
+        OSError: EINVAL, when the bytes cannot be such an array.
+    """
+
+    __slots__ = ("_bytes", "_program", "address")
+
+    def __init__(self, bpf: bytes) -> None:
+        if not bpf or len(bpf) % 8 or len(bpf) // 8 > _BPF_MAXINSNS:
+            raise OSError(errno.EINVAL, f"seccomp: {len(bpf)} bytes are no program")
+        self._bytes = bpf  # Kept alive: the structure has but a pointer.
+        self._program = _SockFprog(len(bpf) // 8, bpf)
+        self.address: int = ctypes.addressof(self._program)
 
 
 class _CapHeader(ctypes.Structure):
@@ -200,6 +235,17 @@ def join_session_keyring() -> None:
         raise OSError(errno.ENOSYS, "keyctl: not known on this architecture")
     result = _syscall(ctypes.c_long(_SYS_KEYCTL), ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))
     _check(result, "keyctl")
+
+
+def seccomp_set_mode_filter(program: SeccompFilter) -> None:
+    """Filter the system calls of the calling thread and of all that it starts, for ever (seccomp(2)).
+
+    By prctl(2), which libc has by name, while the number of seccomp(2) differs by architecture.
+
+    Raises:
+        OSError: EACCES without no_new_privs and without CAP_SYS_ADMIN; EINVAL for a program that the kernel refuses.
+    """
+    _check(_prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "seccomp")
 
 
 def set_signal_mask(mask: bytes) -> bytes:

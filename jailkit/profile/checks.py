@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from jailkit.profile.addresses import ANY
+from jailkit.profile.find import shipped_policies
 from jailkit.profile.model import Profile
-from jailkit.profile.names import DEVICES, pattern
+from jailkit.profile.names import DEVICES, NO_POLICY, pattern
 from jailkit.profile.nodes import Loc
 from jailkit.profile.paths import check_link, is_pattern
 from jailkit.profile.refusal import Refusal, closest, shown
@@ -30,6 +31,7 @@ def check(profile: Profile, faulty: frozenset[str]) -> Iterator[Located]:
     yield from _accounts(profile)
     if "users" not in faulty:
         yield from _unknown_users(profile)
+    yield from _policy(profile)
     yield from _gaps(profile)
     yield from _mounts(profile)
     yield from _volumes(profile)
@@ -136,6 +138,16 @@ def _owners(profile: Profile) -> Iterator[tuple[str, Loc]]:
     for path, text in profile.text.items():
         if text.owner:
             yield text.owner, ("text", path, "owner")
+
+
+def _policy(profile: Profile) -> Iterator[Located]:
+    name = profile.isolation.seccomp
+    if name is None or name == NO_POLICY:
+        return
+    known = [*shipped_policies(), NO_POLICY]
+    if name not in known:
+        message = f"there is no policy named {shown(name)}, only {', '.join(known)}"
+        yield ("isolation", "seccomp"), Refusal(message, closest(name, known))
 
 
 def _gaps(profile: Profile) -> Iterator[Located]:

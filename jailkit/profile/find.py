@@ -1,4 +1,4 @@
-"""Where profiles are: by path, or by the name of one that jailkit ships."""
+"""Where profiles and policies are: by path, or by the name of one that jailkit ships."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def shipped_profiles() -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(os.path.join(folder, name) for name in names if name.endswith(".yaml"))
+
+
+def shipped_policies() -> list[str]:
+    """Give the names of the system call policies that come with jailkit, in order."""
+    try:
+        names = os.listdir(os.path.join(shipped_folder(), "seccomp"))
+    except FileNotFoundError:
+        return []
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def policy_path(name: str) -> str:
+    """Give the path of the shipped policy of a name, which `shipped_policies` lists."""
+    return os.path.join(shipped_folder(), "seccomp", f"{name}.yaml")
 
 
 def find_profile(name_or_path: str) -> str:

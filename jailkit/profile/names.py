@@ -22,6 +22,7 @@ MAX_ID = 2**32 - 2  # (uid_t) -1 means "leave as it is" to chown(2)
 MAX_PATTERN = 300  # a range that ignores case takes `re` milliseconds, in five characters
 MAX_LINE = 8192  # shlex takes time by the square of a word's length
 
+NO_POLICY = "none"  # the name of the system call policy that filters nothing
 NAMESPACES = ("mount", "pid", "ipc", "uts", "net", "user", "cgroup", "time")
 DEVICES = tuple(devices.DEVICES)
 # What may ask a command to stop. SIGSTOP asks nothing: no process can catch it, and it ends none (signal(7)).

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("linux",),
     ("levels",),
     ("elf", "profile"),
+    ("seccomp",),
     ("host",),
     ("plan",),
     ("manifest",),
