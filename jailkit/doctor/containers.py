@@ -13,7 +13,8 @@ from jailkit.doctor.model import Check, explain, from_attempt
 from jailkit.levels import LevelName
 from jailkit.linux.attempt import attempt
 from jailkit.linux.cgroup import Cgroups, read_cgroups, writable
-from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC, mount, unshare
+from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, unshare
+from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 from jailkit.loader_cache import find_ldconfig
 
 HARDENED: tuple[LevelName, ...] = ("chroot-hardened",)

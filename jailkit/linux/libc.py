@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
 from typing import Any, Final
 
 # linux/bpf_common.h
@@ -15,9 +14,7 @@ _BPF_MAXINSNS: Final = 4096
 _LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
 # linux/fcntl.h
-AT_EMPTY_PATH: Final = 0x1000
 AT_FDCWD: Final = -100
-AT_RECURSIVE: Final = 0x8000
 
 # linux/fs.h
 RENAME_EXCHANGE: Final = 1 << 1
@@ -25,25 +22,6 @@ RENAME_NOREPLACE: Final = 1 << 0
 
 # linux/keyctl.h
 KEYCTL_JOIN_SESSION_KEYRING: Final = 1
-
-# linux/mount.h
-FSCONFIG_CMD_CREATE: Final = 6
-FSCONFIG_SET_FLAG: Final = 0
-FSCONFIG_SET_STRING: Final = 1
-FSMOUNT_CLOEXEC: Final = 0x1
-FSOPEN_CLOEXEC: Final = 0x1
-MNT_DETACH: Final = 0x2
-MOUNT_ATTR_IDMAP: Final = 0x00100000
-MOUNT_ATTR_NODEV: Final = 0x4
-MOUNT_ATTR_NOEXEC: Final = 0x8
-MOUNT_ATTR_NOSUID: Final = 0x2
-MOUNT_ATTR_RDONLY: Final = 0x1
-MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
-MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
-MS_PRIVATE: Final = 1 << 18
-MS_REC: Final = 1 << 14
-OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
-OPEN_TREE_CLONE: Final = 0x1
 
 # linux/openat2.h
 RESOLVE_BENEATH: Final = 0x08
@@ -82,19 +60,9 @@ _SIG_SETMASK: Final = 2
 
 # Numbers of calls that no libc of today wraps; from 424 on they are the same on every architecture of ours.
 _SYS_CLOSE_RANGE: Final = 436
-_SYS_FSCONFIG: Final = 431
-_SYS_FSMOUNT: Final = 432
-_SYS_FSOPEN: Final = 430
-_SYS_MOUNT_SETATTR: Final = 442
-_SYS_MOVE_MOUNT: Final = 429
 _SYS_OPENAT2: Final = 437
-_SYS_OPEN_TREE: Final = 428
 
 # Older ones differ by architecture: the kernel's syscall tables, by the machine of uname(2).
-_SYS_PIVOT_ROOT: Final = {
-    "x86_64": 155, "aarch64": 41, "riscv64": 41, "loongarch64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218,
-    "i686": 217,
-}.get(os.uname().machine)  # fmt: skip
 _SYS_KEYCTL: Final = {
     "x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311,
     "i686": 288,
@@ -151,44 +119,32 @@ class _CapData(ctypes.Structure):
     )
 
 
-class _MountAttr(ctypes.Structure):
-    """`struct mount_attr` of mount_setattr(2)."""
-
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
-
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _ulong = ctypes.c_ulong
 
 
-def _bind(name: str, *argtypes: Any) -> Any:  # noqa: ANN401 - ctypes has no public name for these types
+def bind(name: str, *argtypes: Any) -> Any:  # noqa: ANN401 - ctypes has no public name for these types
+    """Give a function of libc that takes such arguments and returns an int."""
     function = _libc[name]
     function.argtypes = argtypes
     return function
 
 
-_syscall = _libc["syscall"]  # variadic: every caller below gives each argument its C type
-_syscall.restype = ctypes.c_long
-_renameat2 = _bind("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-_mount = _bind("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_sethostname = _bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
-_setns = _bind("setns", ctypes.c_int, ctypes.c_int)
-_socket = _bind("socket", ctypes.c_int, ctypes.c_int, ctypes.c_int)
-_umount2 = _bind("umount2", ctypes.c_char_p, ctypes.c_int)
-_unshare = _bind("unshare", ctypes.c_int)
-_prctl = _bind("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
-_pthread_sigmask = _bind("pthread_sigmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
-_signal = _bind("signal", ctypes.c_int, ctypes.c_void_p)
+syscall = _libc["syscall"]  # variadic: every caller below gives each argument its C type
+syscall.restype = ctypes.c_long
+_renameat2 = bind("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
+_setns = bind("setns", ctypes.c_int, ctypes.c_int)
+_socket = bind("socket", ctypes.c_int, ctypes.c_int, ctypes.c_int)
+_unshare = bind("unshare", ctypes.c_int)
+_prctl = bind("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
+_pthread_sigmask = bind("pthread_sigmask", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
+_signal = bind("signal", ctypes.c_int, ctypes.c_void_p)
 _signal.restype = ctypes.c_void_p
-_capset = _bind("capset", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
+_capset = bind("capset", ctypes.POINTER(_CapHeader), ctypes.POINTER(_CapData * 2))
 
 
-def _check(result: int, operation: str, thing: object = None) -> int:
+def check(result: int, operation: str, thing: object = None) -> int:
     """Turn the -1 of a failed call into an OSError with the call's name and object."""
     if result == -1:
         number = ctypes.get_errno()
@@ -199,30 +155,30 @@ def _check(result: int, operation: str, thing: object = None) -> int:
 def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
     """Open `path` below `dir_fd` by the rules of `resolve`; the descriptor is close-on-exec (openat2(2))."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    result = _syscall(
+    result = syscall(
         ctypes.c_long(_SYS_OPENAT2),
         ctypes.c_int(dir_fd),
         os.fsencode(path),
         ctypes.byref(how),
         ctypes.c_size_t(ctypes.sizeof(how)),
     )
-    return _check(result, "openat2", path)
+    return check(result, "openat2", path)
 
 
 def renameat2(src_dir_fd: int, src: str, dst_dir_fd: int, dst: str, flags: int) -> None:
     """Rename with RENAME_NOREPLACE or RENAME_EXCHANGE (renameat2(2))."""
-    _check(_renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), flags), "renameat2", dst)
+    check(_renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), flags), "renameat2", dst)
 
 
 def close_range(first: int, last: int) -> None:
     """Close every descriptor from `first` to `last`, both included (close_range(2), Linux 5.9)."""
-    result = _syscall(ctypes.c_long(_SYS_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_int(0))
-    _check(result, "close_range", f"{first}-{last}")
+    result = syscall(ctypes.c_long(_SYS_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_int(0))
+    check(result, "close_range", f"{first}-{last}")
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """Set or ask an attribute of the calling thread (prctl(2))."""
-    return _check(_prctl(option, arg2, arg3, 0, 0), "prctl")
+    return check(_prctl(option, arg2, arg3, 0, 0), "prctl")
 
 
 def join_session_keyring() -> None:
@@ -233,8 +189,8 @@ def join_session_keyring() -> None:
     """
     if _SYS_KEYCTL is None:
         raise OSError(errno.ENOSYS, "keyctl: not known on this architecture")
-    result = _syscall(ctypes.c_long(_SYS_KEYCTL), ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))
-    _check(result, "keyctl")
+    result = syscall(ctypes.c_long(_SYS_KEYCTL), ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))
+    check(result, "keyctl")
 
 
 def seccomp_set_mode_filter(program: SeccompFilter) -> None:
@@ -245,7 +201,7 @@ def seccomp_set_mode_filter(program: SeccompFilter) -> None:
     Raises:
         OSError: EACCES without no_new_privs and without CAP_SYS_ADMIN; EINVAL for a program that the kernel refuses.
     """
-    _check(_prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "seccomp")
+    check(_prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "seccomp")
 
 
 def set_signal_mask(mask: bytes) -> bytes:
@@ -267,118 +223,25 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set the calling thread's three capability sets from bit masks (capset(2))."""
     sets = (effective, permitted, inheritable)
     data = (_CapData * 2)(_CapData(*(s & 0xFFFFFFFF for s in sets)), _CapData(*(s >> 32 for s in sets)))
-    _check(_capset(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capset")
+    check(_capset(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capset")
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces that the CLONE_NEW* `flags` name, and enter new ones (unshare(2))."""
-    _check(_unshare(flags), "unshare", f"flags {flags:#x}")
+    check(_unshare(flags), "unshare", f"flags {flags:#x}")
 
 
 def sethostname(name: str) -> None:
     """Set the name of this UTS namespace (sethostname(2))."""
     text = os.fsencode(name)
-    _check(_sethostname(text, len(text)), "sethostname", name)
+    check(_sethostname(text, len(text)), "sethostname", name)
 
 
 def socket(domain: int, kind: int) -> int:
     """Make a socket, close-on-exec, without the cost of Python's module (socket(2))."""
-    return _check(_socket(domain, kind | os.O_CLOEXEC, 0), "socket")
+    return check(_socket(domain, kind | os.O_CLOEXEC, 0), "socket")
 
 
 def setns(descriptor: int, flags: int) -> None:
     """Enter the namespaces that `flags` name of a process, by its pidfd, or the one of a file in /proc (setns(2))."""
-    _check(_setns(descriptor, flags), "setns", f"flags {flags:#x}")
-
-
-def mount(source: str, target: str, kind: str, flags: int, data: str | None = None) -> None:
-    """Mount, or change how a mount propagates (mount(2)); `kind` is the type of file system."""
-    options = None if data is None else os.fsencode(data)
-    _check(_mount(os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, options), "mount", target)
-
-
-def umount2(target: str, flags: int) -> None:
-    """Take a mount away (umount2(2))."""
-    _check(_umount2(os.fsencode(target), flags), "umount2", target)
-
-
-def pivot_root(new_root: str, put_old: str) -> None:
-    """Make another mount the root of this mount namespace (pivot_root(2)).
-
-    Raises:
-        OSError: ENOSYS also where the number of the call is not known here.
-    """
-    if _SYS_PIVOT_ROOT is None:
-        raise OSError(errno.ENOSYS, "pivot_root: not known on this architecture")
-    paths = (os.fsencode(new_root), os.fsencode(put_old))
-    _check(_syscall(ctypes.c_long(_SYS_PIVOT_ROOT), *map(ctypes.c_char_p, paths)), "pivot_root", new_root)
-
-
-def open_tree(dir_fd: int, path: str, flags: int) -> int:
-    """Open a mount, or with OPEN_TREE_CLONE a detached copy of one (open_tree(2)); close-on-exec."""
-    flags |= OPEN_TREE_CLOEXEC
-    result = _syscall(ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(dir_fd), os.fsencode(path), ctypes.c_uint(flags))
-    return _check(result, "open_tree", path)
-
-
-def move_mount(from_fd: int, to_fd: int, to_path: str, flags: int) -> None:
-    """Attach the mount of a descriptor (move_mount(2)); with an empty `to_path`, to the place of `to_fd`."""
-    flags |= MOVE_MOUNT_F_EMPTY_PATH | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
-    result = _syscall(
-        ctypes.c_long(_SYS_MOVE_MOUNT),
-        ctypes.c_int(from_fd),
-        b"",
-        ctypes.c_int(to_fd),
-        os.fsencode(to_path),
-        ctypes.c_uint(flags),
-    )
-    _check(result, "move_mount", to_path or None)
-
-
-def mount_setattr(descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0) -> None:
-    """Add MOUNT_ATTR_* to the mount of a descriptor; AT_RECURSIVE takes those below too (mount_setattr(2))."""
-    attr = _MountAttr(attr_set=attributes, userns_fd=userns_fd)
-    result = _syscall(
-        ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(descriptor),
-        b"",
-        ctypes.c_uint(flags | AT_EMPTY_PATH),
-        ctypes.byref(attr),
-        ctypes.c_size_t(ctypes.sizeof(attr)),
-    )
-    _check(result, "mount_setattr")
-
-
-def new_mount(kind: str, options: Mapping[str, str], attributes: int) -> int:
-    """Make a file system and give a descriptor of its detached mount (fsopen(2), fsconfig(2), fsmount(2)).
-
-    An option whose value is empty is a flag.
-    """
-    context = _check(_syscall(ctypes.c_long(_SYS_FSOPEN), os.fsencode(kind), ctypes.c_uint(FSOPEN_CLOEXEC)), "fsopen")
-    try:
-        for name, value in options.items():
-            command, text = (FSCONFIG_SET_STRING, os.fsencode(value)) if value else (FSCONFIG_SET_FLAG, None)
-            _fsconfig(context, command, name, text)
-        _fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
-        result = _syscall(
-            ctypes.c_long(_SYS_FSMOUNT),
-            ctypes.c_int(context),
-            ctypes.c_uint(FSMOUNT_CLOEXEC),
-            ctypes.c_uint(attributes),
-        )
-        return _check(result, "fsmount", kind)
-    finally:
-        os.close(context)
-
-
-def _fsconfig(context: int, command: int, name: str | None, value: bytes | None) -> None:
-    key = None if name is None else os.fsencode(name)
-    result = _syscall(
-        ctypes.c_long(_SYS_FSCONFIG),
-        ctypes.c_int(context),
-        ctypes.c_uint(command),
-        ctypes.c_char_p(key),
-        ctypes.c_char_p(value),
-        ctypes.c_int(0),
-    )
-    _check(result, "fsconfig", name)
+    check(_setns(descriptor, flags), "setns", f"flags {flags:#x}")

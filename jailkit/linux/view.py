@@ -10,8 +10,8 @@ import os
 import stat
 from typing import Final, NamedTuple
 
-from jailkit.linux.libc import (
-    AT_FDCWD,
+from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
+from jailkit.linux.mounting import (
     AT_RECURSIVE,
     MNT_DETACH,
     MOUNT_ATTR_IDMAP,
@@ -22,13 +22,11 @@ from jailkit.linux.libc import (
     MS_PRIVATE,
     MS_REC,
     OPEN_TREE_CLONE,
-    RESOLVE_IN_ROOT,
     mount,
     mount_setattr,
     move_mount,
     new_mount,
     open_tree,
-    openat2,
     pivot_root,
     umount2,
 )

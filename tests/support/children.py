@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from jailkit.linux.libc import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
+from jailkit.linux.libc import CLONE_NEWNS, unshare
+from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 
 NOBODY = 65534
 
