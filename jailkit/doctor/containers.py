@@ -12,7 +12,7 @@ from pathlib import Path
 from jailkit.doctor.model import Check, explain, from_attempt
 from jailkit.levels import LevelName
 from jailkit.linux.attempt import attempt
-from jailkit.linux.cgroup import Cgroups, read_cgroups, writable
+from jailkit.linux.cgroup import Cgroups, read_cgroups
 from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, unshare
 from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 from jailkit.loader_cache import find_ldconfig
@@ -89,7 +89,7 @@ def _hierarchy(cgroups: Cgroups) -> Check:
 
 
 def _limits(cgroups: Cgroups) -> Check:
-    if writable(cgroups):
+    if cgroups.writable:
         return Check("limits", True, "may make cgroups of its own")
     remedy = "run as root, or under `systemd-run --user --scope -p Delegate=yes`"
     return Check("limits", False, "may not make cgroups here", remedy)

@@ -1,0 +1,67 @@
+"""Removing groups: leafs first, and no longer than others need what is above."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+
+from jailkit.linux.cgroup.files import folders
+from jailkit.linux.cgroup.patience import wait
+from jailkit.linux.cgroup.spot import Spot
+
+
+def remove(spot: Spot) -> None:
+    """Remove a group and all below it, and those above that are empty then; it may be gone in part or whole.
+
+    Raises:
+        OSError: EBUSY: there are processes in it; the other trees were gone through all the same.
+    """
+    failures = []
+    for hierarchy in spot.host.usable:
+        try:
+            _remove_all(spot.path(hierarchy))
+            if spot.is_leaf:
+                _remove_empty(spot.jail.path(hierarchy))
+            _remove_empty(spot.parent(hierarchy))
+        except OSError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def discard(spot: Spot) -> None:
+    """Take back what was just made: a group and those above it, as far as nothing is in them."""
+    for hierarchy in spot.host.usable:
+        for path in (spot.path(hierarchy), spot.jail.path(hierarchy), spot.parent(hierarchy)):
+            _rmdir(path)
+
+
+def _remove_all(path: str) -> None:
+    for name in folders(path):
+        _remove_all(f"{path}/{name}")
+    try:
+        wait(lambda: _rmdir(path), "")
+    except TimeoutError as error:
+        raise OSError(errno.EBUSY, "cannot be removed: processes are in it", path) from error
+
+
+def _remove_empty(path: str) -> None:
+    """Remove a group unless others are below it: another process may be using it, or make it again at any moment."""
+    settled: Callable[[], bool] = lambda: _rmdir(path) or bool(folders(path))  # noqa: E731
+    with contextlib.suppress(TimeoutError):
+        wait(settled, "")
+
+
+def _rmdir(path: str) -> bool:
+    """Remove a group; False while there are groups below it or processes in it, be they just ending."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""What the processes of a group have used, from the files of either version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jailkit.linux.cgroup.files import field, folders, number, read
+
+
+class Stats(NamedTuple):
+    """Bytes, seconds and counts since the group was made, those of groups below it included; None: not known here.
+
+    Attributes:
+        throttled_seconds: how long processes had to wait for a CPU limit of this very group.
+        oom_kills: processes killed for want of memory.
+        pids_denied: forks refused because of a limit on processes.
+    """
+
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    memory: int | None = None
+    memory_peak: int | None = None
+    swap: int | None = None
+    pids: int | None = None
+    pids_peak: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    read_operations: int | None = None
+    write_operations: int | None = None
+    oom_kills: int | None = None
+    pids_denied: int | None = None
+
+
+def read_stats(files: Callable[[str], tuple[int, str] | None]) -> Stats:
+    """Read all that can be known.
+
+    Args:
+        files: gives the version and the folder of a controller's files, by its name in version 1.
+    """
+    found: _Found = {}
+    for controller, versions in _READERS.items():
+        if place := files(controller):
+            version, folder = place
+            found |= versions[version - 1](folder)
+    return Stats(**found)  # type: ignore[arg-type]
+
+
+_Found = dict[str, float | int | None]
+
+
+def _scaled(value: int | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _cpuacct_1(folder: str) -> _Found:
+    return {"cpu_seconds": _scaled(number(read(f"{folder}/cpuacct.usage")), 1e9)}
+
+
+def _cpuacct_2(folder: str) -> _Found:
+    # Every group of version 2 counts its time, with or without the controller.
+    return {"cpu_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "usage_usec"), 1e6)}
+
+
+def _cpu_1(folder: str) -> _Found:
+    return {"throttled_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "throttled_time"), 1e9)}
+
+
+def _cpu_2(folder: str) -> _Found:
+    return {"throttled_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "throttled_usec"), 1e6)}
+
+
+def _memory_1(folder: str) -> _Found:
+    return {
+        "memory": number(read(f"{folder}/memory.usage_in_bytes")),
+        "memory_peak": number(read(f"{folder}/memory.max_usage_in_bytes")),
+        "swap": field(read(f"{folder}/memory.stat"), "total_swap"),
+        # A kill is counted in the victim's own group alone.
+        "oom_kills": _everywhere(folder, "memory.oom_control", "oom_kill"),
+    }
+
+
+def _memory_2(folder: str) -> _Found:
+    return {
+        "memory": number(read(f"{folder}/memory.current")),
+        "memory_peak": number(read(f"{folder}/memory.peak")),
+        "swap": number(read(f"{folder}/memory.swap.current")),
+        "oom_kills": field(read(f"{folder}/memory.events"), "oom_kill"),
+    }
+
+
+def _pids(folder: str) -> _Found:
+    return {
+        "pids": number(read(f"{folder}/pids.current")),
+        "pids_peak": number(read(f"{folder}/pids.peak")),
+        # Version 1, and version 2 before Linux 6.11, count in the group of the process that forks; later kernels in the
+        # one whose limit it was. Limits are on the jail's group and forks in the leafs: never are both counted.
+        "pids_denied": _everywhere(folder, "pids.events", "max"),
+    }
+
+
+def _io_1(folder: str) -> _Found:
+    sizes = _per_operation(read(f"{folder}/blkio.throttle.io_service_bytes_recursive"))
+    counts = _per_operation(read(f"{folder}/blkio.throttle.io_serviced_recursive"))
+    return {
+        "read_bytes": sizes.get("Read", 0),
+        "written_bytes": sizes.get("Write", 0),
+        "read_operations": counts.get("Read", 0),
+        "write_operations": counts.get("Write", 0),
+    }
+
+
+def _per_operation(text: str | None) -> dict[str, int]:
+    """Add up lines of `major:minor operation number` over all disks."""
+    sums: dict[str, int] = {}
+    for line in (text or "").splitlines():
+        words = line.split()
+        if len(words) == 3:
+            sums[words[1]] = sums.get(words[1], 0) + int(words[2])
+    return sums
+
+
+def _io_2(folder: str) -> _Found:
+    text = read(f"{folder}/io.stat")
+    if text is None:
+        return {}
+    sums = dict.fromkeys(("rbytes", "wbytes", "rios", "wios"), 0)
+    for word in text.split():
+        key, _, value = word.partition("=")
+        if key in sums:
+            sums[key] += int(value)
+    names = ("read_bytes", "written_bytes", "read_operations", "write_operations")
+    return dict(zip(names, sums.values(), strict=True))
+
+
+def _everywhere(folder: str, file: str, name: str) -> int | None:
+    """Add up a counter over a group and all below it; None where there is none."""
+    here = field(read(f"{folder}/{file}"), name)
+    below = [_everywhere(f"{folder}/{group}", file, name) for group in folders(folder)]
+    counted = [count for count in (here, *below) if count is not None]
+    return sum(counted) if counted else None
+
+
+_READERS: dict[str, tuple[Callable[[str], _Found], Callable[[str], _Found]]] = {
+    "cpuacct": (_cpuacct_1, _cpuacct_2),
+    "cpu": (_cpu_1, _cpu_2),
+    "memory": (_memory_1, _memory_2),
+    "pids": (_pids, _pids),
+    "blkio": (_io_1, _io_2),
+}
