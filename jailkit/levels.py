@@ -23,6 +23,7 @@ class Level:
     needs_root: bool
     confines: bool
     mount_namespace: bool
+    user_namespace: bool
     available: bool
 
 
@@ -34,6 +35,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=False,
         confines=False,
         mount_namespace=False,
+        user_namespace=False,
         available=False,
     ),
     Level(
@@ -43,6 +45,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=True,
         confines=False,
         mount_namespace=False,
+        user_namespace=False,
         available=True,
     ),
     Level(
@@ -52,6 +55,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=True,
         confines=True,
         mount_namespace=False,
+        user_namespace=False,
         available=True,
     ),
     Level(
@@ -61,6 +65,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=False,
         confines=True,
         mount_namespace=True,
+        user_namespace=True,
         available=False,
     ),
     Level(
@@ -70,6 +75,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=True,
         confines=True,
         mount_namespace=True,
+        user_namespace=False,
         available=False,
     ),
     Level(
@@ -79,6 +85,7 @@ LADDER: tuple[Level, ...] = (
         needs_root=False,
         confines=True,
         mount_namespace=True,
+        user_namespace=True,
         available=False,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from jailkit.levels import BackendName
 
@@ -19,11 +19,15 @@ Outcome = Literal[
     "timeout",
     "out-of-memory",
     "pids-limit",
+    "cpu-limit",
     "seccomp",
     "not-found",
     "not-executable",
     "setup-failed",
 ]
+
+# What the kernel says about a jail that `jailkit start` may have started.
+Status = Literal["stopped", "running", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class ExecRequest:
         capture: collect standard output and error instead of passing them through.
         output_limit: bytes kept of each captured stream; what comes after is read and dropped.
         terminal: a descriptor of a terminal that becomes the command's controlling terminal.
+        ephemeral: run in an instance of its own, whose changes of files vanish with it.
     """
 
     command: tuple[str, ...]
@@ -60,6 +65,7 @@ class ExecRequest:
     capture: bool = False
     output_limit: int = 64 << 20
     terminal: int | None = None
+    ephemeral: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +73,12 @@ class ExecResult:
     """What became of a command. Exactly one of `exit_code` and `signal` is set once it has run.
 
     Attributes:
-        reason: how it ended, in one word.
+        reason: how it ended, in one word; where it met a limit of its cgroup, which.
         exit_code: 0 to 255, for a command that exited.
         signal: the number of the signal that ended it.
         wall_time: seconds from the fork to the end.
         cpu_time: user and system seconds of the command and the children it waited for (wait4(2)).
+        throttled_time: seconds for which the jail's processes together had to wait for its limit of CPUs.
         peak_memory: bytes of the largest resident set among them (ru_maxrss, getrusage(2)). The kernel counts
             the launcher's own pages until execve(2), so this is never less than what the launcher had.
         stdout, stderr: captured bytes, None when they were passed through.
@@ -84,6 +91,7 @@ class ExecResult:
     signal: int | None = None
     wall_time: float = 0.0
     cpu_time: float = 0.0
+    throttled_time: float = 0.0
     peak_memory: int = 0
     stdout: bytes | None = field(default=None, repr=False)
     stderr: bytes | None = field(default=None, repr=False)
@@ -92,8 +100,8 @@ class ExecResult:
 
     @property
     def ok(self) -> bool:
-        """True when the command ran and exited with 0."""
-        return self.reason == "exited" and self.exit_code == 0
+        """True when the command ran and exited with 0, whatever limit it met on the way."""
+        return self.exit_code == 0
 
     @property
     def shell_code(self) -> int:
@@ -113,8 +121,39 @@ class ExecResult:
         return data
 
 
+class Stats(NamedTuple):
+    """What a jail uses and has used since it was started; None is unknown at its level or on this host.
+
+    Attributes:
+        cpu_time: seconds of processors.
+        throttled_time: seconds for which its limit of CPUs kept it waiting.
+        memory, memory_peak, swap: bytes now, at most, and swapped out now.
+        pids, pids_peak: tasks, threads counted each (cgroups count them so).
+        read_bytes, written_bytes, read_operations, write_operations: on block devices.
+        oom_kills: processes that the kernel killed because the limit of memory was reached.
+        pids_denied: forks that the limit of pids refused.
+    """
+
+    cpu_time: float | None = None
+    throttled_time: float | None = None
+    memory: int | None = None
+    memory_peak: int | None = None
+    swap: int | None = None
+    pids: int | None = None
+    pids_peak: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    read_operations: int | None = None
+    write_operations: int | None = None
+    oom_kills: int | None = None
+    pids_denied: int | None = None
+
+
 class Running(Protocol):
     """A command that was started in a jail and not waited for yet."""
+
+    def begun(self) -> bool:
+        """Wait until the program has been executed, or cannot be: then False, and `wait` tells why."""
 
     @property
     def timeout(self) -> float | None:
@@ -129,6 +168,65 @@ class Running(Protocol):
 
 class Backend(Protocol):
     """A mechanism that turns a realized tree into a place where commands run apart from the host."""
+
+    def create(self, jail: Jail) -> None:
+        """Make the backend's own files beside the tree, when the jail is built and before its record is final.
+
+        Raises:
+            BackendError: they could not be made.
+        """
+
+    def start(self, jail: Jail) -> None:
+        """Bring the jail's instance up, without the command. When it fails, nothing is left of the attempt.
+
+        Raises:
+            BackendError: it could not be brought up, or a limit did not arrive.
+        """
+
+    def status(self, jail: Jail) -> Status:
+        """Ask the kernel, never a file, whether the instance that `start` made lives.
+
+        Raises:
+            BackendError: it cannot tell.
+        """
+
+    def stop(self, jail: Jail, number: int, timeout: float) -> None:
+        """Signal all commands in the instance, kill after `timeout` seconds what is left, and take the instance down.
+
+        Ends well when there is no instance, when it is frozen, and when somebody else stops it at the same time.
+
+        Raises:
+            BackendError, StateError: something of it could not be ended.
+        """
+
+    def freeze(self, jail: Jail) -> None:
+        """Stop everything in the instance where it is, until `unfreeze`.
+
+        Raises:
+            StateError: the level cannot.
+            BackendError: the kernel did not.
+        """
+
+    def unfreeze(self, jail: Jail) -> None:
+        """Let everything in the instance go on.
+
+        Raises:
+            StateError, BackendError: as `freeze`.
+        """
+
+    def stats(self, jail: Jail) -> Stats:
+        """Read what the jail uses.
+
+        Raises:
+            BackendError: it cannot be read.
+        """
+
+    def release(self, jail: Jail) -> None:
+        """Give back what lies outside the jail's folder, before that is deleted. Can be repeated.
+
+        Raises:
+            BackendError: something could not be given back.
+        """
 
     name: ClassVar[BackendName]
 

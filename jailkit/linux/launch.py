@@ -5,6 +5,7 @@ Commands are never PID 1, to which the kernel passes no signal that it has no ha
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -13,11 +14,11 @@ import signal
 import struct
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from jailkit.linux.capabilities import limit_bounding_set, limit_capabilities
 from jailkit.linux.enter import Way, leave_keys
-from jailkit.linux.fork import Birth, Child, Failure, Program, Step, above_streams, close_others, fork
+from jailkit.linux.fork import Birth, Child, Failure, Program, Step, above_streams, close_others, fork, pipe
 from jailkit.linux.idle import idle_program
 from jailkit.linux.libc import (
     CLONE_NEWCGROUP,
@@ -42,6 +43,7 @@ NAMESPACES: Final = {
     "mount": CLONE_NEWNS, "pid": CLONE_NEWPID, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "net": CLONE_NEWNET,
     "user": CLONE_NEWUSER, "cgroup": CLONE_NEWCGROUP,
 }  # fmt: skip
+_READY: Final = b"ready"
 _AF_INET: Final = 2
 _SOCK_DGRAM: Final = 2
 _SIOCGIFFLAGS: Final = 0x8913
@@ -56,7 +58,7 @@ class Blueprint(NamedTuple):
     Attributes:
         userns: descriptor of the user namespace that owns it all; None stays in the caller's.
         namespaces: CLONE_NEW* flags of those to make besides the user and pid namespaces.
-        procs: descriptors of the cgroup.procs files to join.
+        tasks: descriptors of the files of cgroups through which to join.
         tied: it ends when the calling thread does.
     """
 
@@ -64,7 +66,7 @@ class Blueprint(NamedTuple):
     userns: int | None
     namespaces: int
     hostname: str
-    procs: tuple[int, ...] = ()
+    tasks: tuple[int, ...] = ()
     tied: bool = False
 
 
@@ -82,19 +84,50 @@ def launch(blueprint: Blueprint) -> Child:
     return fork(Birth(program, plan, care=True, own_session=True, pid_namespace=partial(unshare, CLONE_NEWPID)))
 
 
+def launch_apart(blueprint: Blueprint) -> Failure | None:
+    """Launch an instance that is no child of this process, which so need not wait for it; give why it failed.
+
+    Raises:
+        OSError: as `launch`.
+    """
+    read, write = pipe()
+    between = os.fork()
+    if between == 0:
+        _launch_and_report(blueprint, write)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        record = file.read()
+    os.waitpid(between, 0)
+    if not record:
+        return Failure("launch it", errno.EIO)
+    return Failure.loads(record) if record != _READY else None
+
+
+def _launch_and_report(blueprint: Blueprint, report: int) -> NoReturn:
+    record = b""
+    try:
+        failure = failure_of(launch(blueprint))
+        record = failure.dumps() if failure else _READY
+    except OSError as error:
+        record = Failure("make its namespaces", error.errno or errno.EIO).dumps()
+    finally:
+        os.write(report, record)
+        os._exit(0)
+
+
 def failure_of(child: Child) -> Failure | None:
     """Wait until a child has become its program, or has failed to; closes its pipe."""
-    with os.fdopen(child.failure, "rb") as pipe:
-        record = pipe.read()
+    with os.fdopen(child.failure, "rb") as file:
+        record = file.read()
     return Failure.loads(record) if record else None
 
 
-def by_joining(pidfd: int, namespaces: int, procs: Sequence[int]) -> Way:
-    """Enter the namespaces of the process behind a pidfd, and cgroups by descriptors of their cgroup.procs."""
+def by_joining(pidfd: int, namespaces: int, tasks: Sequence[int]) -> Way:
+    """Enter the namespaces of the process behind a pidfd, and cgroups by descriptors of their files."""
     return Way(
         (
             _unseen(),
-            ("join the jail's cgroup", partial(_join, procs)),
+            ("join the jail's cgroup", partial(_join, tasks)),
             ("enter the jail's namespaces", partial(setns, pidfd, namespaces & ~CLONE_NEWPID)),
         ),
         partial(setns, pidfd, CLONE_NEWPID),
@@ -106,8 +139,8 @@ def _unseen() -> Step:
     return "be closed to the jail's processes", partial(prctl, PR_SET_DUMPABLE, 0)
 
 
-def _join(procs: Sequence[int]) -> None:
-    for descriptor in procs:
+def _join(tasks: Sequence[int]) -> None:
+    for descriptor in tasks:
         os.write(descriptor, b"0")
 
 
@@ -126,7 +159,7 @@ def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
         ("start a session", os.setsid),
         ("open /dev/null", _null_streams),
         _unseen(),
-        ("join the jail's cgroup", partial(_join, blueprint.procs)),
+        ("join the jail's cgroup", partial(_join, blueprint.tasks)),
         ("open the jail's tree and its mounts", trees.open),
         ("make a /proc", trees.make_proc),
         *([("enter the user namespace", partial(_become_root_of, userns))] if userns is not None else []),

@@ -120,6 +120,16 @@ class Ended(NamedTuple):
 End = Reader | Writer | Signals
 
 
+def executed(child: Child) -> bool:
+    """Wait until a child has become its program; False when it has failed to. `wait` has the reason then.
+
+    The pipe for its failure is closed by execve(2), and before that only with something in it.
+    """
+    poll = select.poll()
+    poll.register(child.failure, select.POLLIN)
+    return all(not events & select.POLLIN for _, events in poll.poll())
+
+
 def wait(child: Child, ends: Sequence[End], timeout: float | None) -> Ended:
     """Serve the pipe `ends` until the child ends, and close them.
 

@@ -68,7 +68,12 @@ def _plain_fields(kind: type) -> dict[str, tuple[type, ...]]:
     return {field.name: _PLAIN[field.type] for field in fields(kind) if field.type in _PLAIN}
 
 
-def _texts(data: object) -> tuple[str, ...]:
+def texts(data: object) -> tuple[str, ...]:
+    """Turn a list of texts back into a tuple.
+
+    Raises:
+        TypeError: it is none.
+    """
     if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
         raise TypeError(f"expected a list of texts, found {str(data)[:80]!r}")
     return tuple(data)
@@ -89,20 +94,20 @@ def runtime_from_data(data: dict[str, Any]) -> Runtime:
         **{
             **checked(Runtime, data),
             "accounts": tuple(_account(account) for account in data["accounts"]),
-            "environment": tuple((name, value) for name, value in map(_texts, data["environment"])),
-            "command": _texts(data["command"]),
+            "environment": tuple((name, value) for name, value in map(texts, data["environment"])),
+            "command": texts(data["command"]),
             "limits": _limits(data["limits"]),
             "isolation": _isolation(data["isolation"]),
             "mounts": tuple(Mount(**checked(Mount, mount)) for mount in data["mounts"]),
             "smoke": tuple(_smoke(smoke) for smoke in data["smoke"]),
             "devices": _devices(data.get("devices", list(DEVICES))),
-            "volumes": _texts(data.get("volumes", [])),
+            "volumes": texts(data.get("volumes", [])),
         }
     )
 
 
 def _devices(data: object) -> tuple[str, ...]:
-    names = _texts(data)
+    names = texts(data)
     if not set(names) <= DEVICES.keys():
         raise ValueError(f"there are other devices in {', '.join(names)[:80]!r} than a jail may have")
     return names
@@ -125,7 +130,7 @@ def _isolation(data: dict[str, Any]) -> Isolation:
     return Isolation(
         **{
             **checked(Isolation, data),
-            "namespaces": None if namespaces is None else _texts(namespaces),
+            "namespaces": None if namespaces is None else texts(namespaces),
             "capabilities": _capabilities(data["capabilities"]),
             "ports": tuple(map(_port, data.get("ports", []))),
             "allow": None if allow is None else tuple(map(_destination, allow)),
@@ -148,10 +153,10 @@ def _destination(data: dict[str, Any]) -> Destination:
 
 
 def _capabilities(data: object) -> tuple[str, ...]:
-    names = _texts(data)
+    names = texts(data)
     capability_mask(names)
     return names
 
 
 def _smoke(data: dict[str, Any]) -> Smoke:
-    return Smoke(**{**checked(Smoke, data), "command": _texts(data["command"])})
+    return Smoke(**{**checked(Smoke, data), "command": texts(data["command"])})

@@ -12,7 +12,7 @@ from typing import Any
 
 from jailkit.errors import PrivilegeError, RealizeError, StateError, UsageError
 from jailkit.levels import LEVELS, LevelName
-from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime_to_data
+from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime_to_data, texts
 from jailkit.plan.settings import Runtime
 
 FORMAT = 1
@@ -32,6 +32,8 @@ class Jail:
         created: seconds since the epoch when this tree was built.
         generation: 1 for the tree that create made, one more for each update.
         directory: the jail's folder.
+        ids: base and size of the range of the host's ids that is the jail's own; None at levels that share the host's.
+        accepted: keys of the profile that were accepted not to hold.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Jail:
     generation: int
     runtime: Runtime
     directory: str
+    ids: tuple[int, int] | None = None
+    accepted: tuple[str, ...] = ()
 
     @property
     def rootfs(self) -> str:
@@ -60,7 +64,7 @@ class Jail:
         data: dict[str, Any] = {"format": FORMAT}
         for name in ("name", "profile", "source", "description", "level", "created", "generation"):
             data[name] = getattr(self, name)
-        data["runtime"] = runtime_to_data(self.runtime)
+        data |= {"ids": self.ids, "accepted": self.accepted, "runtime": runtime_to_data(self.runtime)}
         return json.dumps(data, indent=1)
 
     @classmethod
@@ -77,7 +81,23 @@ class Jail:
             raise ValueError(f"it was not created at {data['created']}")
         if not isinstance(data["level"], str) or data["level"] not in LEVELS:
             raise ValueError(f"there is no level {data['level']!r}")
-        return cls(**{**data, "runtime": runtime_from_data(data["runtime"])}, directory=directory)
+        made = {
+            "runtime": runtime_from_data(data["runtime"]),
+            "ids": _read_ids(data.get("ids")),
+            "accepted": texts(data.get("accepted", [])),
+        }
+        return cls(**{**data, **made}, directory=directory)
+
+
+def _read_ids(data: object) -> tuple[int, int] | None:
+    if data is None:
+        return None
+    if not isinstance(data, list) or len(data) != 2 or not all(isinstance(number, int) for number in data):
+        raise TypeError(f"the ids {str(data)[:80]!r} are no range")
+    base, size = data
+    if not (base > 0 and size > 1 and base + size < 2**32):
+        raise ValueError(f"{size} ids from {base} on are no range")
+    return base, size
 
 
 def check_name(name: str) -> str:

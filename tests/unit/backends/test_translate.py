@@ -9,7 +9,8 @@ import pytest
 
 from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest
-from jailkit.backends.chroot import DEFAULT_PATH, ChrootBackend, translate
+from jailkit.backends.chroot import ChrootBackend
+from jailkit.backends.entering import DEFAULT_PATH, translate
 from jailkit.errors import BackendError, UsageError
 from jailkit.linux.capabilities import CAPABILITIES, capability_mask
 from jailkit.linux.enter import Confinement, Entering, Identity, steps

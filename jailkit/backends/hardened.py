@@ -1,0 +1,84 @@
+"""The level `chroot-hardened`: the tree of a plain chroot, with namespaces, a filter and a cgroup, and no helper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from jailkit.backends.instance import Init, doors_of, find_init
+from jailkit.backends.namespaced import Namespaced
+from jailkit.backends.view import id_maps, namespaces_of, view_of
+from jailkit.errors import BackendError, StateError
+from jailkit.levels import BackendName
+from jailkit.linux.launch import Blueprint, failure_of, launch, launch_apart
+from jailkit.linux.userns import make_userns
+
+if TYPE_CHECKING:
+    from jailkit.linux.cgroup import Group
+    from jailkit.linux.fork import Failure
+    from jailkit.store import Jail
+
+_KEPT: Final = 16  # jails whose user namespaces a process keeps at hand
+
+
+class HardenedBackend(Namespaced):
+    """Makes namespaces by itself."""
+
+    name: ClassVar[BackendName] = "chroot"
+
+    def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
+        """Fork the init of an instance.
+
+        Raises:
+            BackendError: it could not be made.
+        """
+        try:
+            with doors_of(leaf) as doors:
+                userns = _user_namespaces(_range_of(jail))
+                blueprint = Blueprint(
+                    view=view_of(jail, userns, ephemeral=ephemeral),
+                    userns=userns[True],
+                    namespaces=namespaces_of(jail.runtime.isolation, user=False),
+                    hostname=jail.name,
+                    tasks=doors.tasks,
+                    tied=transient,
+                )
+                return _launched(jail, blueprint) if transient else _launched_apart(jail, blueprint, leaf)
+        except OSError as error:
+            raise BackendError(f"cannot make namespaces for jail {jail.name}: {error.strerror}") from error
+
+
+def _launched(jail: Jail, blueprint: Blueprint) -> Init:
+    child = launch(blueprint)
+    if failure := failure_of(child):
+        os.waitpid(child.pid, 0)
+        os.close(child.pidfd)
+        raise _not_made(jail, failure)
+    return Init(child.pid, child.pidfd)
+
+
+def _launched_apart(jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
+    if failure := launch_apart(blueprint):
+        raise _not_made(jail, failure)
+    init = find_init(leaf)
+    if init is None:
+        raise BackendError(f"cannot start jail {jail.name}: its init is gone")
+    return init
+
+
+def _not_made(jail: Jail, failure: Failure) -> BackendError:
+    thing = f" {failure.thing}" if failure.thing else ""
+    return BackendError(f"cannot start jail {jail.name}: cannot {failure.step}:{thing} {os.strerror(failure.number)}")
+
+
+def _range_of(jail: Jail) -> tuple[int, int]:
+    if jail.ids is None:
+        raise StateError(f"cannot start jail {jail.name}: it has no range of ids of its own", resolution=jail.renewal)
+    return jail.ids
+
+
+@lru_cache(maxsize=_KEPT)
+def _user_namespaces(ids: tuple[int, int]) -> Mapping[bool, int]:
+    return {read_only: make_userns(maps) for read_only, maps in id_maps(ids).items()}

@@ -1,0 +1,164 @@
+"""Living instances of a jail, asked of the kernel: found by their cgroups, entered, stopped, frozen, measured.
+
+A jail's group holds its limits. Below it each instance has a group of its own: `main` is what `start` made, and
+`run-PID-NUMBER` belongs to one command of the process PID.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jailkit.backends.reasons import Marks
+from jailkit.errors import BackendError
+from jailkit.linux.cgroup import Cgroups, Doors, Group, LimitsRefusedError, Setting, read_cgroups, settings
+
+if TYPE_CHECKING:
+    from jailkit.linux.cgroup import Demand
+    from jailkit.store import Jail
+
+MAIN: Final = "main"
+_PAUSE: Final = 0.005  # seconds between two looks at processes that were asked to end
+_numbers = itertools.count()
+
+
+class Init(NamedTuple):
+    """The PID 1 of an instance, as this process's pid namespace numbers it; close `pidfd` after use."""
+
+    pid: int
+    pidfd: int
+
+
+def group_of(jail: Jail, host: Cgroups | None = None) -> Group:
+    """Give the cgroup of a jail, whose name is like no other's: jails in two homes may have one name."""
+    return Group(host or read_cgroups(), f"{jail.name}-{zlib.crc32(os.fsencode(jail.directory)):08x}")
+
+
+def transient_name() -> str:
+    """Give a name for the instance of one command."""
+    return f"run-{os.getpid()}-{next(_numbers)}"
+
+
+def make_leaf(jail: Jail, name: str, demand: Demand) -> Group:
+    """Make the group of an instance, below that of the jail, whose limits are read back.
+
+    Raises:
+        BackendError: a limit does not hold, or no group can be made.
+    """
+    group = group_of(jail)
+    wanted, missing = settings(demand, group.host)
+    if missing:
+        raise _not_held(jail, [f"limits.{limit.limit}: {limit.why}" for limit in missing])
+    if not group.host.usable:
+        return group.leaf(name)
+    try:
+        return group.make_leaf(name, wanted)
+    except LimitsRefusedError as error:
+        raise _not_held(jail, [_shown(m.setting, m.found, m.refusal) for m in error.mismatches]) from error
+    except OSError as error:
+        raise BackendError(
+            f"cannot make a cgroup for jail {jail.name}: {error.strerror}", details=[str(error.filename or "")]
+        ) from error
+
+
+def _shown(setting: Setting, found: frozenset[str] | None, refusal: str | None) -> str:
+    if refusal:
+        return f"limits.{setting.limit}: {refusal}"
+    now = "is not there" if found is None else f"shows {' '.join(sorted(found)) or 'nothing'}"
+    return f"limits.{setting.limit}: {setting.file} {now}, not {' '.join(sorted(setting.shows))}"
+
+
+def _not_held(jail: Jail, details: Sequence[str]) -> BackendError:
+    return BackendError(
+        f"cannot run in jail {jail.name}: the kernel does not hold its limits, so nothing was started",
+        details=list(details),
+        resolution="change the limits, or list their keys under `accept-gaps` in the profile, then " + jail.renewal,
+    )
+
+
+@contextlib.contextmanager
+def doors_of(leaf: Group) -> Iterator[Doors]:
+    """Open the ways into a group for a moment; without any tree in which it could be, there are none."""
+    doors = leaf.open_doors() if leaf.host.usable else Doors((), None)
+    try:
+        yield doors
+    finally:
+        doors.close()
+
+
+def find_init(leaf: Group) -> Init | None:
+    """Give the init of the instance in a group; None when there is none."""
+    depth = len(_numbers_of("self"))
+    for pid in leaf.pids():
+        with contextlib.suppress(OSError):  # It has just ended.
+            pidfd = os.pidfd_open(pid)
+            numbers = _numbers_of(str(pid))
+            if len(numbers) == depth + 1 and numbers[-1] == 1:
+                return Init(pid, pidfd)
+            os.close(pidfd)
+    return None
+
+
+def _numbers_of(process: str) -> tuple[int, ...]:
+    """Read by which number each pid namespace knows a process, from ours inwards (NSpid of proc_pid_status(5))."""
+    with open(f"/proc/{process}/status", "rb", buffering=0) as file:
+        for line in file.read().splitlines():
+            if line.startswith(b"NSpid:"):
+                return tuple(int(number) for number in line.split()[1:])
+    return ()
+
+
+def end_politely(leaf: Group, init: int, number: int, timeout: float) -> None:
+    """Signal every process of an instance but its init, and wait so many seconds for them to end."""
+    for pid in leaf.pids():
+        if pid != init:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    deadline = time.monotonic() + timeout
+    while number != signal.SIGKILL and set(leaf.pids()) - {init} and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+
+
+def end_init(init: Init) -> None:
+    """Kill an init, and so its whole instance; wait for it where it is a child of this process."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, init.pidfd, os.WEXITED)
+
+
+def remove_stale(group: Group) -> list[str]:
+    """Kill and remove the instances of commands whose jailkit was killed, and give their names."""
+    stale = [name for name in group.children() if name.startswith("run-") and not _caller_lives(name)]
+    for name in stale:
+        take_down(group.leaf(name))
+    return stale
+
+
+def _caller_lives(name: str) -> bool:
+    return os.path.exists(f"/proc/{name.split('-')[1]}")
+
+
+def take_down(leaf: Group) -> None:
+    """Kill what is left in a group, and remove it.
+
+    Raises:
+        OSError: something in it does not end.
+    """
+    if leaf.exists():
+        leaf.kill()
+        leaf.remove()
+
+
+def marks_of(leaf: Group) -> Marks:
+    """Read what explains ends: kills where their victims are, refusals and waiting where the limits are too."""
+    if not leaf.host.usable:
+        return Marks()
+    own, whole = leaf.stats(), Group(leaf.host, leaf.name.partition("/")[0]).stats()
+    return Marks(own.oom_kills or 0, whole.pids_denied or 0, whole.throttled_seconds or 0.0)

@@ -1,0 +1,100 @@
+"""From a jail to what its instances see, in which namespaces, under which limits. Pure."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from jailkit.linux.cgroup import Demand, Io
+from jailkit.linux.devices import DEVICES
+from jailkit.linux.launch import NAMESPACES
+from jailkit.linux.userns import IdMap
+from jailkit.linux.view import Graft, Memory, View
+
+if TYPE_CHECKING:
+    from jailkit.plan.settings import Isolation, Limits
+    from jailkit.store import Jail
+
+TMP_SIZE: Final = 64 << 20  # bytes of a /tmp that no mount of the profile covers
+_TMPFS_SIZE: Final = 64 << 20  # bytes of a tmpfs for which the profile says nothing
+_Value = TypeVar("_Value")
+_OPEN_MODE: Final = stat.S_ISVTX | 0o777
+
+
+def view_of(jail: Jail, userns: Mapping[bool, int] | None, *, ephemeral: bool = False) -> View:
+    """Describe what the instances of a jail see.
+
+    `userns` gives the descriptors of two user namespaces, by whether what is mapped with them is read-only: through a
+    writable part of the host's own files no file may come to belong to the host's root, whose set-user-ID bit would
+    then be a way out. None leaves all owners as they are on disk.
+    """
+    runtime = jail.runtime
+    everyone, all_but_root = (userns[True], userns[False]) if userns else (None, None)
+    grafts = [
+        Graft(f"{jail.directory}/volumes/{number}", path, False, everyone)
+        for number, path in enumerate(runtime.volumes)
+        if runtime.read_only_root
+    ]
+    memory = []
+    for mount in runtime.mounts:
+        if mount.type == "bind" and mount.source is not None:
+            mapped = everyone if mount.read_only else all_but_root
+            grafts.append(Graft(mount.source, mount.target, mount.read_only, mapped))
+        else:
+            memory.append(Memory(mount.target, mount.size or _TMPFS_SIZE, _OPEN_MODE))
+    covered = {graft.target for graft in grafts} | {part.target for part in memory}
+    if "/tmp" not in covered:  # noqa: S108 - a path in the jail
+        memory.append(Memory("/tmp", TMP_SIZE, _OPEN_MODE))  # noqa: S108
+    return View(
+        root=Graft(jail.rootfs, "/", runtime.read_only_root, everyone),
+        grafts=tuple(sorted(grafts, key=lambda graft: graft.target)),
+        memory=tuple(sorted(memory)),
+        devices=runtime.devices,
+        ephemeral=ephemeral,
+        setuid=runtime.isolation.no_new_privileges is False,
+    )
+
+
+def id_maps(ids: tuple[int, int]) -> Mapping[bool, tuple[IdMap, ...]]:
+    """Give the maps of the two user namespaces of `view_of` for a jail's own range: its base and its size."""
+    base, size = ids
+    return {True: (IdMap(0, base, size),), False: (IdMap(1, base + 1, size - 1),)}
+
+
+def namespaces_of(isolation: Isolation, *, user: bool) -> int:
+    """Give the CLONE_NEW* flags; those of mounts and processes, without which no instance is one, are always there."""
+    wanted = NAMESPACES if isolation.namespaces is None else isolation.namespaces
+    names = {"mount", "pid", *wanted} - ({"net"} if isolation.network == "host" else set())
+    names = names | {"user"} if user else names - {"user"}
+    return sum(flag for name, flag in NAMESPACES.items() if name in names)
+
+
+def demand_of(limits: Limits, disks: Mapping[str, tuple[int, int]], accepted: Collection[str]) -> Demand:
+    """Give what a cgroup is to hold. `disks` are the numbers of the disks behind the paths of `io`.
+
+    What was accepted not to hold is not asked for.
+    """
+    io = tuple(
+        Io(*disks[limit.path], limit.read_bps, limit.write_bps, limit.read_iops, limit.write_iops)
+        for limit in limits.io
+    )
+
+    def asked(key: str, value: _Value) -> _Value | None:
+        return None if f"limits.{key}" in accepted else value
+
+    return Demand(
+        memory=asked("memory", limits.memory),
+        swap=asked("swap", limits.swap),
+        cpus=asked("cpus", limits.cpus),
+        cpu_weight=asked("cpu-weight", limits.cpu_weight),
+        cpuset=asked("cpuset", limits.cpuset),
+        pids=asked("pids", limits.pids),
+        io=asked("io", io) or (),
+    )
+
+
+def allowed_devices(names: Collection[str]) -> tuple[tuple[int, int | None], ...]:
+    """Give the numbers of all that may be opened: the listed nodes, and terminals of the instance's own devpts."""
+    terminals: tuple[tuple[int, int | None], ...] = ((5, 2), (136, None))
+    return (*(DEVICES[name] for name in names), *terminals)
