@@ -25,21 +25,10 @@ def load_policy(name: str) -> Policy:
     Raises:
         ProfileError: there is no policy of that name, or its file is no policy.
     """
-    if name not in shipped_policies():
-        known = ", ".join(shipped_policies())
-        raise ProfileError(
-            [
-                Fault(
-                    "isolation.seccomp",
-                    0,
-                    0,
-                    "",
-                    f"there is no policy named {shown(name)}",
-                    closest(name, shipped_policies()),
-                )
-            ],
-            resolution=f"one of {known}, or none",
-        )
+    known = shipped_policies()
+    if name not in known:
+        fault = Fault("isolation.seccomp", 0, 0, "", f"there is no policy named {shown(name)}", closest(name, known))
+        raise ProfileError([fault], resolution=f"one of {', '.join(known)}")
     return _read(name, below=frozenset())
 
 
@@ -52,18 +41,14 @@ def _read(name: str, below: frozenset[str]) -> Policy:
         raise ProfileError(faults)
     entries = _entries(root, ("description", "rules"), ("extends", "newest-call"))
     base = _base(entries.get("extends"), below | {name})
-    if base is None and "newest-call" not in entries:
+    if "newest-call" in entries:
+        newest_call = _text(entries["newest-call"].node)
+    elif base:
+        newest_call = base.newest_call
+    else:
         raise root.place.error("a policy that extends none needs a `newest-call`")
-    return Policy(
-        name=name,
-        description=_text(entries["description"].node),
-        newest_call=_text(entries["newest-call"].node)
-        if "newest-call" in entries
-        else base.newest_call
-        if base
-        else "",
-        rules=(*(base.rules if base else ()), *(_rule(node) for node in _items(entries["rules"].node))),
-    )
+    rules = [_rule(node) for node in _items(entries["rules"].node)]
+    return Policy(name, _text(entries["description"].node), newest_call, (*(base.rules if base else ()), *rules))
 
 
 def _base(entry: Entry | None, below: frozenset[str]) -> Policy | None:

@@ -70,6 +70,14 @@ def _user_namespace(_folder: Path) -> str | None:
     return _run("unshare", "--user", "--map-root-user", "true")
 
 
+def _seccomp_filter(_folder: Path) -> str | None:
+    # PR_SET_SECCOMP with SECCOMP_MODE_FILTER and no program: EFAULT where the kernel has filters (seccomp(2)).
+    return _python(
+        "import ctypes, errno; c = ctypes.CDLL(None, use_errno=True)\nassert c.prctl(22, 2, 0, 0, 0) == -1\n"
+        "assert ctypes.get_errno() == errno.EFAULT"
+    )
+
+
 def _loop(folder: Path) -> str | None:
     image, point = folder / "image", folder / "point"
     point.mkdir()
@@ -111,6 +119,8 @@ TRIALS: Mapping[str, Trial] = {
     "mount-namespace": _mount_namespace,
     "user-namespace": _user_namespace,
     "loop": _loop,
+    "seccomp-filter": _seccomp_filter,
+    "python3-seccomp": lambda _folder: _run(sys.executable, "-c", "import seccomp; seccomp.SyscallFilter"),
     "gcc": _compiles("gcc"),
     "gcc-multilib": _compiles("gcc", "-m32"),
     "musl": _compiles("musl-gcc"),

@@ -62,7 +62,7 @@ _DESTINATION = (
 )
 _ISOLATION = _entry(
     {}, namespaces=st.lists(st.sampled_from(NAMESPACES)), user=st.sampled_from(["root", 5, "jail"]), no_new_privileges=_FLAG,
-    capabilities=st.lists(st.sampled_from(["CAP_CHOWN", "kill"])), seccomp=_NAME, network=st.sampled_from(["none", "host"]),
+    capabilities=st.lists(st.sampled_from(["CAP_CHOWN", "kill"])), seccomp=st.sampled_from(["default", "none"]), network=st.sampled_from(["none", "host"]),
 ) | _entry({"network": st.just("bridge")}, ports=st.lists(_PORT, max_size=2), allow=st.lists(_DESTINATION, max_size=3))  # fmt: skip
 _STDOUT = _TEXT | st.sampled_from(["equals", "contains", "matches"]).flatmap(
     lambda key: st.fixed_dictionaries({key: _NAME})
