@@ -121,6 +121,7 @@ TRIALS: Mapping[str, Trial] = {
     "loop": _loop,
     "seccomp-filter": _seccomp_filter,
     "python3-seccomp": lambda _folder: _run(sys.executable, "-c", "import seccomp; seccomp.SyscallFilter"),
+    "lxc-execute": _runs("lxc-execute", "--version"),
     "gcc": _compiles("gcc"),
     "gcc-multilib": _compiles("gcc", "-m32"),
     "musl": _compiles("musl-gcc"),

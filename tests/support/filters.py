@@ -62,7 +62,7 @@ def run_filtered(program: bytes, command: Sequence[str], **options: Any) -> subp
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         seccomp_set_mode_filter(prepared)
 
-    defaults = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60, "check": False}
+    defaults = {"input": "", "capture_output": True, "text": True, "timeout": 60, "check": False}
     return subprocess.run(command, preexec_fn=enter, **(defaults | options))
 
 
