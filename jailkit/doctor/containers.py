@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from jailkit.doctor.model import Check, explain, from_attempt
@@ -16,12 +15,11 @@ from jailkit.linux.cgroup import Cgroups, read_cgroups
 from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, unshare
 from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 from jailkit.loader_cache import find_ldconfig
+from jailkit.store.subids import COUNT, FILES, IdRange, blocks, ranges_of, read_ranges, user, usermod_command
 
 HARDENED: tuple[LevelName, ...] = ("chroot-hardened",)
 BOTH_LXC: tuple[LevelName, ...] = ("lxc-privileged", "lxc")
 UNPRIVILEGED: tuple[LevelName, ...] = ("chroot-hardened", "lxc")
-ENOUGH_IDS = 65536  # as many as 16 bits can name
-FIRST_ID = 100_000
 LIMITING = ("cpu", "cpuset", "memory", "pids")
 
 # A setting that forbids user namespaces, the value that does, and what to do about it.
@@ -96,40 +94,19 @@ def _limits(cgroups: Cgroups) -> Check:
 
 
 def _id_ranges() -> Check:
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    missing = [file for file in ("/etc/subuid", "/etc/subgid") if not _has_range(Path(file), user)]
-    if not missing:
-        return Check("id ranges", True, f"{user} has ranges of subordinate ids", None, ("lxc",))
-    first = first_free(Path(file) for file in ("/etc/subuid", "/etc/subgid"))
-    ids = f"{first}-{first + ENOUGH_IDS - 1}"
-    remedy = f"usermod --add-subuids {ids} --add-subgids {ids} {user}"
-    return Check("id ranges", False, f"no range for {user} in {' and '.join(missing)}", remedy, ("lxc",))
+    return judge_ranges([read_ranges(file) for file in FILES], (user(), str(os.geteuid())))
 
 
-def _has_range(file: Path, user: str) -> bool:
-    """Tell whether subuid(5) gives the user enough ids in one range."""
-    return any(name == user and count >= ENOUGH_IDS for name, _, count in _ranges(file))
-
-
-def first_free(files: Iterable[Path]) -> int:
-    """Give the first id that lies behind all ranges of these files; 100000, where useradd(8) begins, if none does."""
-    return max([FIRST_ID, *(start + count for file in files for _, start, count in _ranges(file))])
-
-
-def _ranges(file: Path) -> list[tuple[str, int, int]]:
-    """Read subuid(5): user, first id, number of ids; lines that are none are passed over."""
-    try:
-        rows = [line.strip().split(":") for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError):
-        return []
-    return [
-        (row[0], int(row[1]), int(row[2]))
-        for row in rows
-        if len(row) == 3 and row[1].isdecimal() and row[2].isdecimal()
-    ]
+def judge_ranges(files: Sequence[Sequence[tuple[str, IdRange]]], names: tuple[str, str]) -> Check:
+    """Tell for how many jails a user, by name and uid, has ids in /etc/subuid and /etc/subgid."""
+    uids, gids = (ranges_of(names, rows) for rows in files)
+    found = len(blocks(uids, gids))
+    if found:
+        evidence = f"{names[0]} has subordinate ids for {found} jail{'s' if found > 1 else ''}"
+        return Check("id ranges", True, evidence, None, ("lxc",))
+    evidence = f"{' and '.join(FILES)} give {names[0]} no {COUNT} ids that are the same in both"
+    command = usermod_command(names[0], [row for rows in files for row in rows])
+    return Check("id ranges", False, evidence, command, ("lxc",))
 
 
 def _binding() -> Check:

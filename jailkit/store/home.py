@@ -47,7 +47,7 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _unusable(self.home, error) from error
+            raise unusable(self.home, error) from error
         return sorted(name for name in folders if NAME.fullmatch(name))
 
     def load(self, name: str) -> Jail:
@@ -230,16 +230,16 @@ class Store:
     def _store_lock(self) -> Iterator[None]:
         try:
             for folder in ("", "/jails", "/drafts", "/previous", "/trash"):
-                _make_folder(self.home + folder)
-            _check_home(self.home)
+                make_folder(self.home + folder)
+            check_home(self.home)
             descriptor = os.open(f"{self.home}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise _unusable(self.home, error) from error
+            raise unusable(self.home, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         except OSError as error:
-            raise _unusable(self.home, error) from error
+            raise unusable(self.home, error) from error
         finally:
             os.close(descriptor)
 
@@ -275,7 +275,7 @@ def _same_folder(descriptor: int, path: str) -> bool:
         return False
 
 
-def _make_folder(path: str, mode: int = 0o700) -> None:
+def make_folder(path: str, mode: int = 0o700) -> None:
     """Make a folder and those above it, which nobody else may change, however open the umask is."""
     if os.path.isdir(path):
         return
@@ -285,11 +285,11 @@ def _make_folder(path: str, mode: int = 0o700) -> None:
         if not os.path.isdir(path):  # Somebody else made it just now, or it is a file.
             raise
     except FileNotFoundError:
-        _make_folder(os.path.dirname(path), 0o755)
-        _make_folder(path, mode)
+        make_folder(os.path.dirname(path), 0o755)
+        make_folder(path, mode)
 
 
-def _check_home(home: str) -> None:
+def check_home(home: str) -> None:
     """Refuse a home that somebody else could change under our hands.
 
     Raises:
@@ -303,7 +303,8 @@ def _check_home(home: str) -> None:
         )
 
 
-def _unusable(home: str, error: OSError) -> JailkitError:
+def unusable(home: str, error: OSError) -> JailkitError:
+    """Give the error for a folder of ours that the system does not let us use."""
     brief = f"cannot use {home} for jails"
     if error.errno in (errno.EACCES, errno.EPERM):
         return PrivilegeError(

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from jailkit.doctor import Check, Diagnosis, judge
-from jailkit.doctor.containers import _has_range, first_free, userns_remedy
+from jailkit.doctor.containers import judge_ranges, userns_remedy
 from jailkit.doctor.home import existing
 from jailkit.levels import LADDER, LEVELS
+from jailkit.store.subids import parse_ranges
 
 YES = Check("chroot", True, "came through", None, ("chroot",))
 NO = Check("devices", False, "nodev", "remount", ("chroot", "chroot-root"))
@@ -68,33 +69,30 @@ def test_the_remedy_names_the_setting(tmp_path: Path, setting: str, value: str, 
     assert remedy in userns_remedy(tmp_path)
 
 
+KIM = ("kim", "1000")
+
+
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("uids", "gids", "evidence"),
     [
-        ("kim:100000:65536\n", True),
-        ("# ranges\nkim:1:10\nkim:200000:65536\n", True),
-        ("kim:100000:65535\n", False),
-        ("kimberly:100000:65536\n", False),
-        ("kim:100000\n", False),
-        ("", False),
+        ("kim:100000:65536", "kim:100000:65536", "kim has subordinate ids for 1 jail"),
+        ("1000:100000:131072", "kim:100000:200000", "kim has subordinate ids for 2 jails"),
+        (
+            "kim:100000:65536",
+            "lee:100000:65536",
+            "/etc/subuid and /etc/subgid give kim no 65536 ids that are the same in both",
+        ),
     ],
 )
-def test_a_range_of_ids(tmp_path: Path, text: str, found: bool) -> None:
-    file = tmp_path / "subuid"
-    file.write_text(text)
-    assert _has_range(file, "kim") is found
+def test_ranges_of_ids(uids: str, gids: str, evidence: str) -> None:
+    check = judge_ranges([parse_ranges(uids), parse_ranges(gids)], KIM)
+    assert (check.evidence, check.works) == (evidence, " has " in evidence)
+    assert (check.remedy is None) is check.works
 
 
-def test_ids_that_nobody_has(tmp_path: Path) -> None:
-    uids, gids = tmp_path / "subuid", tmp_path / "subgid"
-    assert first_free([uids, gids]) == 100_000
-    uids.write_text("kim:100000:65536\nlee:9:x\nsam:231072:65536\n")
-    gids.write_text("kim:400000:100\n")
-    assert first_free([uids, gids]) == 400_100
-
-
-def test_no_file_of_ranges_is_no_range(tmp_path: Path) -> None:
-    assert not _has_range(tmp_path / "absent", "kim")
+def test_the_remedy_takes_ids_that_nobody_has() -> None:
+    check = judge_ranges([parse_ranges("lee:1000000:65536"), []], KIM)
+    assert check.remedy == "usermod --add-subuids 1065536-66601535 --add-subgids 1065536-66601535 kim"
 
 
 def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
