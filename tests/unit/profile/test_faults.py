@@ -273,6 +273,17 @@ isolation:
         ],
     ),
     (
+        "a policy that there is not",
+        """\
+name: x
+isolation:
+  seccomp: defualt
+""",
+        [
+            "3:12 isolation.seccomp: there is no policy named 'defualt', only default, privileged, strict, none -> default",
+        ],
+    ),
+    (
         "the baseline is no level",
         """\
 name: x

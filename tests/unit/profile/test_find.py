@@ -25,9 +25,18 @@ def test_the_shipped_profiles_are_the_yaml_files_in_order(shipped: Path) -> None
     assert shipped_profiles() == [f"{shipped}/busybox.yaml", f"{shipped}/shell.yaml"]
 
 
+def test_the_shipped_policies_are_named_in_order(shipped: Path) -> None:
+    (shipped / "seccomp").mkdir()
+    for name in ("strict.yaml", "default.yaml", "README", "x.yml"):
+        (shipped / "seccomp" / name).touch()
+    assert find.shipped_policies() == ["default", "strict"]
+    assert find.policy_path("strict") == f"{shipped}/seccomp/strict.yaml"
+
+
 def test_no_folder_of_shipped_profiles(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "shipped_folder", lambda: f"{shipped}/none")
     assert shipped_profiles() == []
+    assert find.shipped_policies() == []
 
 
 def test_a_wheel_has_the_profiles_inside_and_a_checkout_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
