@@ -31,11 +31,7 @@ def view_of(jail: Jail, userns: Mapping[bool, int] | None, *, ephemeral: bool = 
     """
     runtime = jail.runtime
     everyone, all_but_root = (userns[True], userns[False]) if userns else (None, None)
-    grafts = [
-        Graft(f"{jail.directory}/volumes/{number}", path, False, everyone)
-        for number, path in enumerate(runtime.volumes)
-        if runtime.read_only_root
-    ]
+    grafts = [Graft(jail.volume(path), path, False, everyone) for path in runtime.volumes]
     memory = []
     for mount in runtime.mounts:
         if mount.type == "bind" and mount.source is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import click
@@ -11,6 +11,7 @@ import click
 from jailkit.backends import backend_for
 from jailkit.cli.complete import complete_jails
 from jailkit.cli.output import moment, print_json, size, store_of
+from jailkit.levels import LEVELS
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.manifest import Manifest, record_to_data
 from jailkit.plan.settings import Limits
@@ -58,7 +59,8 @@ def _lines(jail: Jail, manifest: Manifest, store: Store) -> dict[str, str]:
         "level": jail.level,
         "profile": f"{jail.profile} ({jail.source})",
         "created": f"{moment(jail.created)}, generation {jail.generation}",
-        "rootfs": jail.rootfs,
+        "rootfs": f"{jail.rootfs}{'' if jail.image is None else ', shared and read-only'}",
+        "volumes": ", ".join(f"{path} in {jail.volume(path)}" for path in _volumes(jail)),
         "content": f"{paths}, {size(_bytes(manifest))}, from {counted(len(manifest.packages), 'package')}",
         "user": runtime.user,
         "workdir": runtime.workdir or "the user's home",
@@ -68,6 +70,10 @@ def _lines(jail: Jail, manifest: Manifest, store: Store) -> dict[str, str]:
         "processes": ", ".join(map(str, _processes(jail))) or "none",
         "rollback": "possible" if store.has_previous(jail.name) else "nothing to go back to",
     }
+
+
+def _volumes(jail: Jail) -> Sequence[str]:
+    return jail.runtime.volumes if LEVELS[jail.level].mount_namespace else ()
 
 
 def _bytes(manifest: Manifest) -> int:

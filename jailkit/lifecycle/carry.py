@@ -13,6 +13,7 @@ from posixpath import basename, dirname
 from jailkit.lifecycle.drift import Drift, by_inhabitant, drifts, read_link
 from jailkit.linux.copy import NEW, copy_content
 from jailkit.linux.paths import Tree
+from jailkit.linux.walk import status_of, walk_tree
 from jailkit.manifest import Manifest
 from jailkit.plan.hidden import LD_SO_CACHE
 
@@ -61,7 +62,7 @@ def carry(old: Tree, new: Tree, manifest: Manifest, *, by_root: bool) -> Carried
         if record is not None and drift.path in damaged and (record.source or record.kind in ("directory", "device")):
             result.replaced.append(drift.path)
             continue
-        reason = _carry_one(old, new, drift)
+        reason = _carry_one(old, new, drift.path, drift.status)
         if reason is None:
             result.kept.append(drift.path)
         else:
@@ -82,20 +83,30 @@ def _in_order(found: Iterable[Drift]) -> list[Drift]:
     return list({drift.path: drift for drift in sorted(found, key=lambda drift: drift.path.split("/"))}.values())
 
 
-def _carry_one(old: Tree, new: Tree, drift: Drift) -> str | None:
+def carry_folder(old: Tree, new: Tree, folder: str) -> None:
+    """Copy a directory and all below it to the same place of another tree, apart from what `carry` would drop.
+
+    Raises:
+        OSError: there is none, or the new tree could not be written.
+    """
+    _carry_one(old, new, folder, status_of(old, folder))
+    for path, status, unread in walk_tree(old, folder):
+        if unread is None:
+            _carry_one(old, new, path, status)
+
+
+def _carry_one(old: Tree, new: Tree, path: str, status: os.stat_result) -> str | None:
     """Carry one path; give the reason when that is impossible."""
-    assert drift.status is not None  # noqa: S101 - the caller passes over what is missing
-    status = drift.status
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         return "neither a file, a directory nor a link"
     try:
-        parent = _folder(old, new, dirname(drift.path))
+        parent = _folder(old, new, dirname(path))
     except OSError as error:
         if error.errno not in _NO_FOLDER:
             raise
         return f"its directory cannot be in the new tree: {error.strerror}"
     try:
-        return _put(old, drift.path, status, parent)
+        return _put(old, path, status, parent)
     finally:
         os.close(parent)
 

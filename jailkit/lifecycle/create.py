@@ -14,12 +14,14 @@ from jailkit.errors import GapError, PrivilegeError, ProfileError, StateError, U
 from jailkit.host import Host
 from jailkit.levels import LADDER, LEVELS, LevelName
 from jailkit.lifecycle.destroy import end_all
+from jailkit.lifecycle.image import image_for, shares
+from jailkit.lifecycle.volumes import make_volumes
 from jailkit.manifest import Manifest
 from jailkit.plan.model import Plan
 from jailkit.plan.planner import make_plan
 from jailkit.profile import Profile, dump_profile, find_profile, load_profile
 from jailkit.realize import Progress, realize
-from jailkit.store import Jail, Store, check_name, exists, read_jail, write_text
+from jailkit.store import Image, Jail, Store, check_name, exists, read_jail, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +128,45 @@ def create(
     if name in store.names():
         raise exists(name)
     with store.draft(name) as draft:
-        build(wanted, draft, name, generation=1, progress=progress)
+        build(wanted, draft, store, generation=1, progress=progress)
+        make_volumes(read_jail(draft), store)
         store.publish(draft, name)
     return store.load(name)
 
 
-def build(wanted: Order, draft: str, name: str, *, generation: int, progress: Progress) -> Manifest:
-    """Fill a draft: the tree, then the records that make it a jail, jail.json last."""
-    records = realize(wanted.plan, f"{draft}/rootfs", progress)
-    manifest = Manifest.of(records, wanted.plan.packages)
-    write_records(wanted, draft, name, generation=generation, manifest=manifest)
+def build(wanted: Order, draft: str, store: Store, *, generation: int, progress: Progress) -> Manifest:
+    """Fill a draft: a tree or an image to stand on, then the records that make it a jail, jail.json last."""
+    plan, profile = wanted.plan, dump_profile(wanted.profile)
+    if shares(plan):
+        # The image is locked until the record names it.
+        with image_for(plan, profile, store, progress) as standing:
+            _keep_profile(profile, draft, standing.image)
+            write_records(wanted, draft, generation=generation, image=standing.image.digest)
+        return standing.manifest
+    manifest = Manifest.of(realize(plan, f"{draft}/rootfs", progress), plan.packages)
+    write_text(f"{draft}/manifest.json", manifest.parts())
+    write_text(f"{draft}/profile.json", [profile])
+    write_records(wanted, draft, generation=generation, image=None)
     return manifest
 
 
-def write_records(wanted: Order, draft: str, name: str, *, generation: int, manifest: Manifest) -> None:
-    """Write what is known about a tree beside it."""
+def _keep_profile(profile: str, draft: str, image: Image) -> None:
+    """Keep a profile beside a jail: as a further name of the image's, which takes no room, if that is the same."""
+    shared = f"{image.directory}/profile.json"
+    try:
+        with open(shared, encoding="utf-8") as file:
+            if file.read() == profile:
+                return os.link(shared, f"{draft}/profile.json")
+    except (OSError, UnicodeDecodeError):
+        pass  # It is gone or damaged, or has as many names as a file can have.
+    return write_text(f"{draft}/profile.json", [profile])
+
+
+def write_records(wanted: Order, draft: str, *, generation: int, image: str | None) -> None:
+    """Write what a jail is into its draft."""
     plan = wanted.plan
-    write_text(f"{draft}/manifest.json", manifest.parts())
-    write_text(f"{draft}/profile.json", [dump_profile(wanted.profile)])
     jail = Jail(
-        name=name,
+        name=os.path.basename(draft),
         profile=plan.profile,
         source=wanted.source,
         description=plan.description,
@@ -154,6 +175,7 @@ def write_records(wanted: Order, draft: str, name: str, *, generation: int, mani
         generation=generation,
         runtime=replace(plan.runtime, root_accepted="isolation.user" in plan.accept_gaps),
         directory=draft,
+        image=image,
     )
     write_text(f"{draft}/jail.json", [jail.dumps()])
 
@@ -174,8 +196,9 @@ def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: Non
     check_privilege(wanted.plan.level)
     name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
     with store.draft(name) as draft:
-        build(wanted, draft, name, generation=1, progress=progress)
+        build(wanted, draft, store, generation=1, progress=progress)
         jail = read_jail(draft)
+        make_volumes(jail, store)
         try:
             yield jail
         finally:

@@ -54,12 +54,14 @@ def _check(name: str, directory: str, store: Store, *, force: bool) -> None:
 
 
 def check_mounts(name: str, store: Store) -> None:
-    """Refuse to touch a jail in which, or in whose earlier tree, something is mounted: it may be somebody's data.
+    """Refuse to touch a jail in which, in whose earlier tree or in whose volumes something is mounted.
+
+    It may be somebody's data.
 
     Raises:
         StateError: something is.
     """
-    folders = [f"{store.home}/{folder}/{name}" for folder in ("jails", "previous")]
+    folders = [f"{store.home}/{folder}/{name}" for folder in ("jails", "previous", "volumes")]
     try:
         mounts = [point for folder in folders for point in mounts_below(folder)]
     except OSError as error:

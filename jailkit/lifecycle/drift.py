@@ -1,4 +1,4 @@
-"""How a tree differs from its manifest, path by path."""
+"""How a tree differs from its manifest, and the host from what was copied, path by path."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from posixpath import dirname
 from typing import Literal
 
+from jailkit.host import Host
 from jailkit.linux.copy import sha256
 from jailkit.linux.paths import Tree
 from jailkit.linux.walk import walk_tree
@@ -125,3 +126,24 @@ def _folder_of(path: str, manifest: Manifest) -> Record | None:
         path = dirname(path)
         record = manifest.records.get(path)
     return record if record is not None and record.kind == "directory" else None
+
+
+def changed_source(record: Record, host: Host) -> str | None:
+    """Say how a source differs from what was copied; its content decides, size and ctime only spare reading it.
+
+    It is ctime and not mtime: whoever changes a file can set the one back, but not the other (inode(7)).
+    """
+    assert record.source is not None  # noqa: S101 - narrows the type for the caller's filter
+    status = host.lstat(record.source)
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return "is gone from the host"
+    if (status.st_size, status.st_ctime_ns) == (record.source_size, record.source_ctime_ns):
+        return None
+    try:
+        descriptor = os.open(host.real_path(record.source), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return None if sha256(descriptor) == record.sha256 else "has changed on the host since it was copied"
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return f"cannot be read on the host: {error.strerror}"

@@ -14,12 +14,15 @@ from jailkit.levels import LEVELS
 from jailkit.lifecycle.carry import Carried, carry
 from jailkit.lifecycle.create import Order, accept, build, check_gaps, check_level, check_privilege, order
 from jailkit.lifecycle.destroy import PATIENCE, check_idle, check_mounts, end_processes
+from jailkit.lifecycle.drift import drifts
 from jailkit.lifecycle.verify import read_manifest
+from jailkit.lifecycle.volumes import make_volumes
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest, Record
 from jailkit.plan.model import Omission
 from jailkit.plan.planner import make_plan
 from jailkit.profile import restore_profile
+from jailkit.profile.paths import is_below
 from jailkit.realize import Progress
 from jailkit.store import Jail, Store, read_jail
 
@@ -64,10 +67,11 @@ def update(
     with _held(name, store, force=force) as jail:
         wanted, from_file = replan(jail)
         wanted = accept(wanted, all_gaps=accept_gaps)
-        old = read_manifest(jail)
+        old = _old_manifest(jail)
         with store.draft(name) as draft:
-            new = build(wanted, draft, name, generation=jail.generation + 1, progress=progress)
-            carried = _carry(jail, draft, old)
+            new = build(wanted, draft, store, generation=jail.generation + 1, progress=progress)
+            carried = _carry(jail, read_jail(draft), old)
+            make_volumes(read_jail(draft), store, jail)
             left = store.swap(draft, name)
     added, removed, changed = _differences(old, new)
     return Update(
@@ -117,17 +121,39 @@ def replan(jail: Jail) -> tuple[Order, bool]:
     return Order(profile, jail.source, make_plan(profile, check_level(jail.level), Host())), False
 
 
-def _carry(jail: Jail, draft: str, manifest: Manifest) -> Carried:
-    if not os.path.isdir(jail.rootfs):
-        return Carried()  # The tree is gone: an update is what brings it back.
+def _old_manifest(jail: Jail) -> Manifest:
+    """Read what was made. In an image nothing is the jail's own, so that one which is gone or damaged stops nothing."""
     try:
-        with Tree(jail.rootfs) as old, Tree(f"{draft}/rootfs") as new:
-            return carry(old, new, manifest, by_root=not LEVELS[jail.level].confines)
+        return read_manifest(jail)
+    except StateError:
+        if jail.image is None:
+            raise
+        return Manifest.of([])
+
+
+def _carry(jail: Jail, new_jail: Jail, manifest: Manifest) -> Carried:
+    if jail.image is not None or not os.path.isdir(jail.rootfs):
+        return Carried()  # Nothing in it was the jail's own, or the tree is gone: an update is what brings it back.
+    try:
+        with Tree(jail.rootfs) as old:
+            if new_jail.image is not None:
+                return Carried(dropped=[(path, _SHARED) for path in _own_paths(old, manifest, new_jail)])
+            with Tree(new_jail.rootfs) as new:
+                return carry(old, new, manifest, by_root=not LEVELS[jail.level].confines)
     except OSError as error:
         raise RealizeError(
             f"cannot carry the changes of jail {jail.name} over: {error.strerror}",
             resolution="the jail is as it was; mend that and run the command again",
         ) from error
+
+
+_SHARED = "the new tree is shared with other jails; `volumes` are each jail's own"
+
+
+def _own_paths(old: Tree, manifest: Manifest, new: Jail) -> list[str]:
+    """Give what a jail added or changed, apart from what goes into its volumes."""
+    paths = {drift.path for drift in drifts(old, manifest) if drift.status is not None}
+    return sorted(path for path in paths if not any(is_below(path, volume) for volume in new.runtime.volumes))
 
 
 def rollback(name: str, store: Store, *, force: bool = False) -> Jail:

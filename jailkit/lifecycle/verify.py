@@ -14,10 +14,9 @@ from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.elf import Loader
 from jailkit.errors import ElfError, JailkitError, PlanError, StateError
 from jailkit.host import Host
-from jailkit.lifecycle.drift import by_inhabitant, drifts
+from jailkit.lifecycle.drift import by_inhabitant, changed_source, drifts
 from jailkit.lifecycle.place import hindrances
 from jailkit.linux.attempt import answer
-from jailkit.linux.copy import sha256
 from jailkit.linux.paths import Tree
 from jailkit.manifest import Manifest, Record
 from jailkit.plan.guard import is_open, is_system, system_places
@@ -72,9 +71,9 @@ def verify(name: str, store: Store, *, smoke: bool = True, host: Host | None = N
         manifest = read_manifest(jail)
         result = Verification(name, paths=len(manifest.records))
         with _open_tree(jail) as tree:
-            _check_tree(tree, manifest, result)
+            _check_tree(tree, manifest, result, shared=jail.image is not None)
             result.findings += _privileges(tree, manifest)
-            result.findings += _links(tree, manifest)
+            result.findings += _links(jail, tree, manifest)
             result.findings += _programs(jail, manifest, host)
         result.findings += _stale(manifest, host)
         result.findings += [Finding("mount", "/", message) for message in hindrances(jail.rootfs)]
@@ -102,7 +101,7 @@ def read_manifest(jail: Jail) -> Manifest:
         StateError: it is gone or damaged.
     """
     try:
-        with open(f"{jail.directory}/manifest.json", encoding="utf-8") as file:
+        with open(jail.manifest, encoding="utf-8") as file:
             return Manifest.loads(file.read())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(
@@ -111,13 +110,14 @@ def read_manifest(jail: Jail) -> Manifest:
         ) from error
 
 
-def _check_tree(tree: Tree, manifest: Manifest, result: Verification) -> None:
+def _check_tree(tree: Tree, manifest: Manifest, result: Verification, *, shared: bool) -> None:
+    """Find what differs. Where the jail's user may write it is data, but nobody may write to a shared tree."""
     for drift in drifts(tree, manifest):
         record = manifest.records.get(drift.path)
         package = record.package if record else None
         surprise = _surprise(drift.status, record)
         found = Finding(drift.difference, drift.path, drift.message, package)
-        if surprise is None and by_inhabitant(drift, manifest):
+        if surprise is None and not shared and by_inhabitant(drift, manifest):
             result.notes.append(found)
             continue
         if surprise is None or record is not None:
@@ -165,10 +165,13 @@ def _has_capabilities(tree: Tree, path: str) -> bool:
         os.close(descriptor)
 
 
-def _links(tree: Tree, manifest: Manifest) -> Iterator[Finding]:
+def _links(jail: Jail, tree: Tree, manifest: Manifest) -> Iterator[Finding]:
     links = {path: record.target for path, record in manifest.records.items() if record.target}
+    devices = {f"/dev/{name}" for name in jail.runtime.devices}  # not in the tree at levels that mount a /dev
     for record in manifest.records.values():
-        if record.kind == "symlink" and not _resolves(tree, record.path) and _was_whole(record, manifest, links):
+        if record.kind != "symlink" or _resolves(tree, record.path):
+            continue
+        if _was_whole(record, manifest, links) and _end(record.path, links) not in devices:
             yield Finding("dangling", record.path, f"points to {record.target}, which is not in the jail")
 
 
@@ -176,10 +179,15 @@ def _was_whole(record: Record, manifest: Manifest, links: dict[str, str]) -> boo
     """Tell whether a link led somewhere when the jail was made. One of the profile's own need not: `create` says so."""
     if not record.reason.key.startswith("symlinks:"):
         return True
+    return _end(record.path, links) in manifest.records
+
+
+def _end(path: str, links: dict[str, str]) -> str | None:
+    """Give where a link was made to lead; None for a loop."""
     try:
-        return canonical(record.path, links, follow_last=True) in manifest.records
+        return canonical(path, links, follow_last=True)
     except PlanError:
-        return False
+        return None
 
 
 def _resolves(tree: Tree, path: str) -> bool:
@@ -224,29 +232,8 @@ def _lacking(loader: Loader, path: str) -> set[str]:
 
 def _stale(manifest: Manifest, host: Host) -> Iterator[Finding]:
     for record in manifest.records.values():
-        if record.source is not None and (why := _changed(record, host)) is not None:
+        if record.source is not None and (why := changed_source(record, host)) is not None:
             yield Finding("stale", record.path, f"{record.source} {why}", record.package)
-
-
-def _changed(record: Record, host: Host) -> str | None:
-    """Say how a source differs from what was copied; its content decides, size and ctime only spare reading it.
-
-    ctime and not mtime: whoever changes a file can set the one back, but not the other (inode(7)).
-    """
-    assert record.source is not None  # noqa: S101 - narrows the type for the caller's filter
-    status = host.lstat(record.source)
-    if status is None or not stat.S_ISREG(status.st_mode):
-        return "is gone from the host"
-    if (status.st_size, status.st_ctime_ns) == (record.source_size, record.source_ctime_ns):
-        return None
-    try:
-        descriptor = os.open(host.real_path(record.source), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return None if sha256(descriptor) == record.sha256 else "has changed on the host since it was copied"
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return f"cannot be read on the host: {error.strerror}"
 
 
 def _smokes(jail: Jail) -> Iterator[Finding]:

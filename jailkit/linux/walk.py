@@ -22,13 +22,13 @@ class Seen(NamedTuple):
     unread: str | None = None
 
 
-def walk_tree(tree: Tree) -> Iterator[Seen]:
-    """Yield every path below the root of a tree, sorted, parents before children.
+def walk_tree(tree: Tree, top: str = "/") -> Iterator[Seen]:
+    """Yield every path below the root of a tree, or below the directory `top`, sorted, parents before children.
 
     No link is followed. A directory that cannot be opened, or that is deeper than MAX_DEPTH, so that neither paths
     nor memory grow without bound, is yielded a second time with the reason. What vanishes meanwhile is passed over.
     """
-    waiting = [Seen("/", os.fstat(tree.fd))]
+    waiting = [Seen(top, status_of(tree, top))]
     while waiting:
         folder = waiting.pop()
         try:
@@ -40,6 +40,19 @@ def walk_tree(tree: Tree) -> Iterator[Seen]:
             continue
         yield from found
         waiting.extend(seen for seen in reversed(found) if stat.S_ISDIR(seen.status.st_mode))
+
+
+def status_of(tree: Tree, path: str) -> os.stat_result:
+    """Look at one path, and through no link.
+
+    Raises:
+        OSError: there is nothing, or a link on the way.
+    """
+    descriptor = tree.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _entries(tree: Tree, folder: str) -> list[Seen]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 
-from jailkit.errors import JailkitError, PrivilegeError, RealizeError, StateError
+from jailkit.errors import JailkitError, StateError
 from jailkit.linux.paths import rename_exchange, rename_noreplace
 from jailkit.store.discard import check_marked, remove_folder, remove_locked, sweep_one
+from jailkit.store.folders import check_home, exists, in_the_way, make_folder, same_folder, unusable
+from jailkit.store.images import Image, needless, read_image
 from jailkit.store.jail import MARKER, NAME, Jail, check_name, is_marked, missing, read_jail, unreadable, write_text
 
 
@@ -74,7 +75,7 @@ class Store:
             descriptor = self._open_jail(name, directory)
             try:
                 self._flock(descriptor, name, exclusive=exclusive, deadline=deadline)
-                if not _same_folder(descriptor, directory):
+                if not same_folder(descriptor, directory):
                     continue  # An update or a destroy moved it between the open and the lock.
                 yield directory
                 return
@@ -121,16 +122,19 @@ class Store:
             try:
                 os.mkdir(path, 0o700)
             except FileExistsError as error:
-                raise _in_the_way(path, name) from error
+                raise in_the_way(path, name) from error
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             write_text(f"{path}/{MARKER}", [f"{name}\n"])
             yield path
         finally:
-            if _same_folder(descriptor, path):
+            abandoned = same_folder(descriptor, path)
+            if abandoned:
                 remove_folder(path)
             os.close(descriptor)
+            if abandoned:
+                self.collect()
 
     def publish(self, draft: str, name: str) -> None:
         """Make a complete draft the jail `name`, in one rename.
@@ -159,7 +163,7 @@ class Store:
             rename_exchange(draft, f"{self.home}/jails/{name}")
             doomed = self._into_trash(previous)
             rename_noreplace(draft, previous)
-        return remove_locked(doomed) if doomed else []
+        return (remove_locked(doomed) if doomed else []) + self.collect()
 
     def _finish_swap(self, name: str) -> None:
         """Take an old tree that an update left among the drafts, when it died, to previous/; under the store's lock."""
@@ -191,8 +195,9 @@ class Store:
         return os.path.isdir(f"{self.home}/previous/{name}")
 
     def discard(self, name: str) -> list[str]:
-        """Delete the jail `name` and its previous tree, and give what could not be deleted."""
-        return self._discard(f"{self.home}/previous/{name}") + self._discard(f"{self.home}/jails/{name}")
+        """Delete the jail `name`, its previous tree and what only it needed; give what could not be deleted."""
+        left = self._discard(f"{self.home}/previous/{name}") + self._discard(f"{self.home}/jails/{name}")
+        return left + self.collect()
 
     def _discard(self, path: str) -> list[str]:
         """Move a marked folder out of sight in one step, then delete it without keeping others waiting."""
@@ -213,6 +218,72 @@ class Store:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return doomed, descriptor
 
+    def images(self) -> list[str]:
+        """List the digests of the images, sorted."""
+        try:
+            return sorted(os.listdir(f"{self.home}/images"))
+        except FileNotFoundError:
+            return []
+
+    @contextlib.contextmanager
+    def held_image(self, digest: str) -> Iterator[Image | None]:
+        """Keep an image from being deleted while it gets a jail that names it; None if there is no such image."""
+        directory = f"{self.home}/images/{digest}"
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            yield None
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # Whoever deletes it had the lock until then.
+            yield read_image(directory) if same_folder(descriptor, directory) else None
+        finally:
+            os.close(descriptor)
+
+    def publish_image(self, draft: str, digest: str) -> bool:
+        """Make a complete draft an image, in one rename; False when there is one of that digest."""
+        with self._store_lock():
+            make_folder(f"{self.home}/images")
+            try:
+                rename_noreplace(draft, f"{self.home}/images/{digest}")
+            except FileExistsError:
+                return False
+        return True
+
+    def keep_volume(self, staged: str, jail: Jail, path: str) -> None:
+        """Make a complete directory the volume of a jail at `path`, in one rename."""
+        with self._store_lock():
+            make_folder(f"{self.home}/volumes")
+            make_folder(jail.volumes)
+            if not is_marked(jail.volumes):
+                write_text(f"{jail.volumes}/{MARKER}", [f"{jail.name}\n"])
+            rename_noreplace(staged, jail.volume(path))
+
+    def collect(self) -> list[str]:
+        """Delete the images and volumes that no jail needs, and give what could not be deleted."""
+        if not needless(self.home):
+            return []
+        with self._store_lock():
+            doomed = self._needless_into_trash()
+        return [failure for folder in doomed for failure in remove_locked(folder)]
+
+    def _needless_into_trash(self) -> list[tuple[str, int]]:
+        """Move them, each under its lock; under the store's lock. One that somebody is about to name stays."""
+        doomed = []
+        for path in needless(self.home):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            moved = self._into_trash(path)
+            if moved:
+                os.close(moved[1])
+                doomed.append((moved[0], descriptor))
+        return doomed
+
     def sweep(self) -> None:
         """Delete what commands that died left behind. Does nothing when this user may not."""
         if os.path.isdir(f"{self.home}/drafts") and os.access(self.home, os.W_OK):
@@ -222,9 +293,12 @@ class Store:
     def _sweep(self) -> None:
         for name in os.listdir(f"{self.home}/drafts"):
             self._finish_swap(name)
-        for folder in ("drafts", "trash"):
-            for name in os.listdir(f"{self.home}/{folder}"):
-                sweep_one(f"{self.home}/{folder}/{name}")
+        for name in os.listdir(f"{self.home}/drafts"):
+            sweep_one(f"{self.home}/drafts/{name}")
+        for _, descriptor in self._needless_into_trash():
+            os.close(descriptor)
+        for name in os.listdir(f"{self.home}/trash"):
+            sweep_one(f"{self.home}/trash/{name}")
 
     @contextlib.contextmanager
     def _store_lock(self) -> Iterator[None]:
@@ -242,74 +316,3 @@ class Store:
             raise unusable(self.home, error) from error
         finally:
             os.close(descriptor)
-
-
-def exists(name: str) -> StateError:
-    """Give the error for a name that is taken."""
-    return StateError(
-        f"cannot create jail {name}: it exists",
-        resolution=f"jailkit destroy {name}, jailkit update {name}, or another --name",
-    )
-
-
-def _in_the_way(path: str, name: str) -> StateError:
-    """Give the error for a draft that is there already and that no sweep has taken away."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return StateError(f"cannot build jail {name}: another command is building it", resolution="wait for it to end")
-    return StateError(
-        f"cannot build jail {name}: {path} is in the way, and cannot be deleted as jailkit's own",
-        resolution="look what is in it, and delete it by hand",
-    )
-
-
-def _same_folder(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
-def make_folder(path: str, mode: int = 0o700) -> None:
-    """Make a folder and those above it, which nobody else may change, however open the umask is."""
-    if os.path.isdir(path):
-        return
-    try:
-        os.mkdir(path, mode)
-    except FileExistsError:
-        if not os.path.isdir(path):  # Somebody else made it just now, or it is a file.
-            raise
-    except FileNotFoundError:
-        make_folder(os.path.dirname(path), 0o755)
-        make_folder(path, mode)
-
-
-def check_home(home: str) -> None:
-    """Refuse a home that somebody else could change under our hands.
-
-    Raises:
-        StateError: it belongs to another user, or others may write to it.
-    """
-    status = os.stat(home)
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-        raise StateError(
-            f"cannot use {home} for jails: others than its owner may change it",
-            resolution=f"chown {os.geteuid()} {home} && chmod go-w {home}, or another folder with --home",
-        )
-
-
-def unusable(home: str, error: OSError) -> JailkitError:
-    """Give the error for a folder of ours that the system does not let us use."""
-    brief = f"cannot use {home} for jails"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return PrivilegeError(
-            f"{brief}: {error.strerror}", resolution="run as root, or name a folder of your own with --home"
-        )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RealizeError.because(brief, error)
-    return StateError(f"{brief}: {error.strerror}", resolution="name another folder with --home or JAILKIT_HOME")

@@ -19,7 +19,8 @@ from typing import Final
 
 from jailkit.errors import StateError
 from jailkit.linux.paths import rename_noreplace
-from jailkit.store.home import check_home, default_home, make_folder, unusable
+from jailkit.store.folders import check_home, make_folder, unusable
+from jailkit.store.home import default_home
 from jailkit.store.jail import write_text
 from jailkit.store.subids import FILES, IdRange, blocks, ranges_of, read_ranges, user, usermod_command
 

@@ -20,6 +20,7 @@ _LARGEST = 4 << 20  # bytes of a record, which holds the smoke commands of a pro
 _LAST = 253402300799  # 9999-12-31: what a date can be
 MARKER = ".jailkit"
 SUDO = "; jails that root made are seen with sudo"
+DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -34,6 +35,7 @@ class Jail:
         directory: the jail's folder.
         ids: base and size of the range of the host's ids that is the jail's own; None at levels that share the host's.
         accepted: keys of the profile that were accepted not to hold.
+        image: the digest of the image that the jail stands on; None for one with a tree of its own.
     """
 
     name: str
@@ -47,11 +49,38 @@ class Jail:
     directory: str
     ids: tuple[int, int] | None = None
     accepted: tuple[str, ...] = ()
+    image: str | None = None
 
     @property
     def rootfs(self) -> str:
-        """The path of the jail's root on the host."""
-        return f"{self.directory}/rootfs"
+        """The path of the jail's root on the host. That of an image is not the jail's to change."""
+        return f"{self._tree}/rootfs"
+
+    @property
+    def manifest(self) -> str:
+        """The path of what was recorded of the tree."""
+        return f"{self._tree}/manifest.json"
+
+    @property
+    def volumes(self) -> str:
+        """The folder of the jail's volumes. It outlasts updates and rollbacks, so it is not in the jail's own."""
+        return f"{self._home}/volumes/{self.name}"
+
+    def volume(self, path: str) -> str:
+        """Give where the volume at a path of the jail is kept.
+
+        One name each and never one below another: whoever lives in the jail decides what is in a volume.
+        """
+        name = path.removeprefix("/").replace("%", "%25").replace("/", "%2F")
+        return f"{self.volumes}/{'%2E' + name[1:] if name.startswith('.') else name}"
+
+    @property
+    def _tree(self) -> str:
+        return self.directory if self.image is None else f"{self._home}/images/{self.image}"
+
+    @property
+    def _home(self) -> str:
+        return os.path.dirname(os.path.dirname(self.directory))
 
     @property
     def renewal(self) -> str:
@@ -62,7 +91,7 @@ class Jail:
     def dumps(self) -> str:
         """Write jail.json."""
         data: dict[str, Any] = {"format": FORMAT}
-        for name in ("name", "profile", "source", "description", "level", "created", "generation"):
+        for name in ("name", "profile", "source", "description", "level", "created", "generation", "image"):
             data[name] = getattr(self, name)
         data |= {"ids": self.ids, "accepted": self.accepted, "runtime": runtime_to_data(self.runtime)}
         return json.dumps(data, indent=1)
@@ -79,6 +108,8 @@ class Jail:
             raise ValueError("written by another version of jailkit")
         if data["created"] > _LAST:
             raise ValueError(f"it was not created at {data['created']}")
+        if data.get("image") is not None and not DIGEST.fullmatch(data["image"]):
+            raise ValueError(f"no image can be {data['image'][:80]!r}")
         if not isinstance(data["level"], str) or data["level"] not in LEVELS:
             raise ValueError(f"there is no level {data['level']!r}")
         made = {
