@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jailkit.linux.cgroup import Demand, Group, Io, disk_of, read_cgroups, settings
+
 Trial = Callable[[Path], str | None]
 C_PROGRAM = '#include <stdio.h>\nint main(void) { return printf("jailkit") != 7; }\n'
 
@@ -102,6 +104,29 @@ def _runs(*command: str) -> Trial:
     return lambda _folder: _run(*command)
 
 
+def _cgroups(demand: Demand) -> Trial:
+    def trial(_folder: Path) -> str | None:
+        host = read_cgroups(f"jailkit-trial-{os.getpid()}")
+        made, missing = settings(demand, host)
+        if missing:
+            return "; ".join(f"{lack.limit}: {lack.why}" for lack in missing)
+        try:
+            Group(host, "box").make_leaf("main", made).remove()
+        except OSError as error:
+            return str(error)
+        return None
+
+    return trial
+
+
+def _throttled_disk(folder: Path) -> str | None:
+    try:
+        disk = disk_of(str(folder))
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return _cgroups(Demand(io=(Io(*disk, write_bps=1 << 20),)))(folder)
+
+
 def _exists(program: str) -> Trial:
     """For a program that can do nothing harmless: it is there and may be executed."""
 
@@ -122,6 +147,9 @@ TRIALS: Mapping[str, Trial] = {
     "seccomp-filter": _seccomp_filter,
     "python3-seccomp": lambda _folder: _run(sys.executable, "-c", "import seccomp; seccomp.SyscallFilter"),
     "lxc-execute": _runs("lxc-execute", "--version"),
+    "cgroups": _cgroups(Demand(memory=1 << 26, cpus=1.0, cpuset="0", pids=16)),
+    "cgroup-devices": _cgroups(Demand(devices=())),
+    "cgroup-io": _throttled_disk,
     "gcc": _compiles("gcc"),
     "gcc-multilib": _compiles("gcc", "-m32"),
     "musl": _compiles("musl-gcc"),

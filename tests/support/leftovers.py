@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jailkit.linux.cgroup import read_cgroups
+
 WATCHED = (
     *(
         f"/etc/{name}"
@@ -75,6 +77,17 @@ def _loop_devices(folder: str) -> Iterator[str]:
             yield f"loop device {record.parts[3]} still holds {backing}"
 
 
+def groups() -> list[str]:
+    """List the control groups that the tests of this very process made."""
+    ours = f"jailkit-test-{os.getpid()}"
+    return [
+        f"{hierarchy.top}/{name}"
+        for hierarchy in read_cgroups().usable
+        for name in os.listdir(hierarchy.top)
+        if name.startswith(ours)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """The host as it was before the tests."""
@@ -91,7 +104,8 @@ class Host:
         """Say what differs from this host now; `folder` is where the tests had their files."""
         changed = [f"{path} was changed" for path, before in self.files.items() if _fingerprint(path) != before]
         mounts = [f"{point} is still mounted" for point in mount_points() if point not in self.mounts]
-        return [*changed, *mounts, *_jailed_processes(folder), *_loop_devices(folder)]
+        left = [f"control group {group} is still there" for group in groups()]
+        return [*changed, *mounts, *left, *_jailed_processes(folder), *_loop_devices(folder)]
 
     def settled_leftovers(self, folder: str, *, patience: float = 10.0) -> list[str]:
         """Give what is left after `patience` seconds: what is just ending is no leftover."""
