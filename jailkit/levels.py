@@ -66,7 +66,7 @@ LADDER: tuple[Level, ...] = (
         confines=True,
         mount_namespace=True,
         user_namespace=True,
-        available=False,
+        available=True,
     ),
     Level(
         "lxc-privileged",

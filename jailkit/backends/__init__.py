@@ -6,9 +6,12 @@ from importlib import import_module
 
 from jailkit.backends.base import Backend
 from jailkit.errors import BackendError
-from jailkit.levels import LEVELS
 
-_CLASSES = {"chroot": ("jailkit.backends.chroot", "ChrootBackend")}
+_CLASSES = {
+    "chroot-root": ("jailkit.backends.chroot", "ChrootBackend"),
+    "chroot": ("jailkit.backends.chroot", "ChrootBackend"),
+    "chroot-hardened": ("jailkit.backends.hardened", "HardenedBackend"),
+}
 
 
 def backend_for(level_name: str) -> Backend:
@@ -17,12 +20,11 @@ def backend_for(level_name: str) -> Backend:
     Raises:
         BackendError: there is no such level, or this version has no backend for it.
     """
-    level = LEVELS.get(level_name)
-    if level is None or level.backend not in _CLASSES:
+    if level_name not in _CLASSES:
         raise BackendError(
             f"cannot use level {level_name}: this version of jailkit has nothing that makes it",
             resolution="jailkit levels lists those it has",
         )
-    module, name = _CLASSES[level.backend]
+    module, name = _CLASSES[level_name]
     backend: Backend = getattr(import_module(module), name)()
     return backend

@@ -22,6 +22,7 @@ from jailkit.plan.planner import make_plan
 from jailkit.profile import Profile, dump_profile, find_profile, load_profile
 from jailkit.realize import Progress, realize
 from jailkit.store import Image, Jail, Store, check_name, exists, read_jail, write_text
+from jailkit.store.ids import IdRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,18 @@ def write_records(wanted: Order, draft: str, *, generation: int, image: str | No
         runtime=replace(plan.runtime, root_accepted="isolation.user" in plan.accept_gaps),
         directory=draft,
         image=image,
+        ids=_own_ids(draft) if LEVELS[plan.level].user_namespace else None,
+        accepted=plan.accept_gaps,
     )
+    backend_for(jail.level).create(jail)
     write_text(f"{draft}/jail.json", [jail.dumps()])
+
+
+def _own_ids(draft: str) -> tuple[int, int]:
+    """Give the range of ids that a jail keeps for its life; the next tree of the same jail gets the same."""
+    home, name = os.path.dirname(os.path.dirname(draft)), os.path.basename(draft)
+    ids = IdRegistry().allocate(f"{home}/jails/{name}")
+    return ids.base, ids.count
 
 
 @contextlib.contextmanager

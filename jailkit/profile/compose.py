@@ -46,7 +46,7 @@ _PLAINER = {
     "mapping values are not allowed": "a key is not expected here; quote a text with `: `, and indent all keys alike",
 }
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
-_FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,18})?(\.[0-9]{1,20}([eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
+_FLOAT = re.compile(r"-?(?=[0-9.])(0|[1-9][0-9]{0,18})?(\.[0-9]{1,20}([eE][-+]?[0-9]{1,3})?|[eE][-+]?[0-9]{1,3})")
 
 
 @dataclass(slots=True)

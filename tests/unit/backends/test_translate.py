@@ -13,7 +13,7 @@ from jailkit.backends.chroot import ChrootBackend
 from jailkit.backends.entering import DEFAULT_PATH, translate
 from jailkit.errors import BackendError, UsageError
 from jailkit.linux.capabilities import CAPABILITIES, capability_mask
-from jailkit.linux.enter import Confinement, Entering, Identity, steps
+from jailkit.linux.enter import Confinement, Entering, Identity, by_chroot, steps
 from jailkit.plan.settings import Account, Isolation, Limits, Runtime
 from jailkit.store import Jail
 
@@ -101,7 +101,7 @@ def test_what_the_profile_says_of_isolation_and_limits() -> None:
 
 
 def phrases(entering: Entering) -> list[str]:
-    return [phrase for phrase, _ in steps(entering, 3)]
+    return [phrase for phrase, _ in steps(entering, by_chroot(3))]
 
 
 def test_the_steps_of_the_level_with_care() -> None:

@@ -28,7 +28,7 @@ def test_keys_that_cannot_be_left(monkeypatch: pytest.MonkeyPatch, number: int) 
 
     monkeypatch.setattr(enter, "join_session_keyring", refuse)
     if number in (errno.ENOSYS, errno.EPERM):
-        enter._leave_keys()
+        enter.leave_keys()
     else:
         with pytest.raises(OSError, match=os.strerror(number)):
-            enter._leave_keys()
+            enter.leave_keys()
