@@ -134,18 +134,17 @@ def _publish(made: Image, manifest: Manifest, store: Store, stack: contextlib.Ex
     """
     text = manifest.dumps()
     for number in count():
-        digest = _digest(text, number)
-        with contextlib.ExitStack() as held:
-            other = held.enter_context(store.held_image(digest))
-            if other is not None and whole_manifest(other) is not None and is_sound(other, manifest):
-                stack.enter_context(held.pop_all())
-                return other
-        numbered = replace(made, number=number)
+        numbered, digest = replace(made, number=number), _digest(text, number)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{made.directory}/image.json")
         write_text(f"{made.directory}/image.json", [numbered.dumps()])
         if store.publish_image(made.directory, digest):
             return replace(numbered, directory=f"{store.home}/images/{digest}")
+        with contextlib.ExitStack() as held:
+            other = held.enter_context(store.held_image(digest))
+            if other is not None and whole_manifest(other) is not None and is_sound(other, manifest):
+                stack.enter_context(held.pop_all())
+                return other
     raise AssertionError("there is always another number")
 
 

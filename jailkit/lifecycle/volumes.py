@@ -9,7 +9,10 @@ from jailkit.errors import RealizeError, StateError
 from jailkit.levels import LEVELS
 from jailkit.lifecycle.carry import carry_folder
 from jailkit.linux.paths import Tree
+from jailkit.linux.remove import remove_tree
 from jailkit.store import Jail, Store
+
+_STAGE = "volumes"
 
 
 def make_volumes(jail: Jail, store: Store, former: Jail | None = None) -> None:
@@ -22,7 +25,9 @@ def make_volumes(jail: Jail, store: Store, former: Jail | None = None) -> None:
         StateError: the volumes of a new jail are there already.
         RealizeError: one could not be made.
     """
-    missing = [path for path in _volumes(jail) if not os.path.lexists(jail.volume(path))]
+    if not LEVELS[jail.level].mount_namespace:
+        return  # A volume is a directory of the tree there.
+    missing = [path for path in jail.runtime.volumes if not os.path.lexists(jail.volume(path))]
     if former is None and os.path.lexists(jail.volumes):
         raise StateError(
             f"cannot make the volumes of jail {jail.name}: {jail.volumes} is in the way",
@@ -32,17 +37,15 @@ def make_volumes(jail: Jail, store: Store, former: Jail | None = None) -> None:
     try:
         for path in missing:
             _make(jail, path, store, (*roots, jail.rootfs))
+        if missing:
+            remove_tree(f"{jail.directory}/{_STAGE}")  # Nothing is left in it but the way to the volumes.
     except OSError as error:
         raise RealizeError.because(f"cannot make the volumes of jail {jail.name}", error) from error
 
 
-def _volumes(jail: Jail) -> tuple[str, ...]:
-    return jail.runtime.volumes if LEVELS[jail.level].mount_namespace else ()
-
-
 def _make(jail: Jail, path: str, store: Store, roots: tuple[str, ...]) -> None:
     """Copy a directory from the first tree that has it, then put it in its place in one step."""
-    stage = f"{jail.directory}/volumes"
+    stage = f"{jail.directory}/{_STAGE}"
     os.makedirs(stage, mode=0o700, exist_ok=True)
     root = next(_with_directory(path, roots), jail.rootfs)
     with Tree(root) as old, Tree(stage) as new:

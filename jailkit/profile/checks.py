@@ -11,7 +11,7 @@ from jailkit.profile.find import shipped_policies
 from jailkit.profile.model import Profile
 from jailkit.profile.names import DEVICES, NO_POLICY, pattern
 from jailkit.profile.nodes import Loc
-from jailkit.profile.paths import check_link, is_pattern
+from jailkit.profile.paths import MAX_NAME, check_link, is_pattern
 from jailkit.profile.refusal import Refusal, closest, shown
 
 Located = tuple[Loc, Refusal]
@@ -186,6 +186,9 @@ def _volumes(profile: Profile) -> Iterator[Located]:
             yield ("volumes", number), Refusal(f"{shown(volume)} is in the volume {shown(top.removesuffix('/'))}")
         elif volume in seen:
             yield ("volumes", number), Refusal(f"{shown(volume)} is a volume or a mount already")
+        elif len(volume.encode()) + 2 * (volume.count("/") + volume.count("%")) > MAX_NAME:
+            # The place where it is kept has one name, in which these two are written with three characters.
+            yield ("volumes", number), Refusal(f"{shown(volume)} is too long for the path of a volume")
         seen.add(volume)
 
 

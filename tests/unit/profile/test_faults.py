@@ -768,6 +768,12 @@ def test_faults(faults: Faults, summary: str, text: str, expected: list[str]) ->
     assert faults(text) == expected, summary
 
 
+@pytest.mark.parametrize(("length", "found"), [(248, 0), (249, 1)])
+def test_a_volume_has_one_name_where_it_is_kept(faults: Faults, length: int, found: int) -> None:
+    told = faults(f"name: x\nvolumes: [/a/{'b' * length}]\n")
+    assert [fault.endswith("is too long for the path of a volume") for fault in told] == [True] * found
+
+
 def test_the_number_of_faults_is_bounded(faults: Faults) -> None:
     found = faults("name: x\n" + "".join(f"k{number}: 1\n" for number in range(500)))
     assert len(found) == 101
