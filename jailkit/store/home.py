@@ -255,9 +255,11 @@ class Store:
         """Make a complete directory the volume of a jail at `path`, in one rename."""
         with self._store_lock():
             make_folder(f"{self.home}/volumes")
-            make_folder(jail.volumes)
-            if not is_marked(jail.volumes):
-                write_text(f"{jail.volumes}/{MARKER}", [f"{jail.name}\n"])
+            if not os.path.lexists(jail.volumes):
+                marked = f"{jail.directory}/marked"  # With its marker in one step: without one, nothing deletes it.
+                os.mkdir(marked, 0o700)
+                write_text(f"{marked}/{MARKER}", [f"{jail.name}\n"])
+                rename_noreplace(marked, jail.volumes)
             rename_noreplace(staged, jail.volume(path))
 
     def collect(self) -> list[str]:
@@ -293,12 +295,13 @@ class Store:
     def _sweep(self) -> None:
         for name in os.listdir(f"{self.home}/drafts"):
             self._finish_swap(name)
-        for name in os.listdir(f"{self.home}/drafts"):
-            sweep_one(f"{self.home}/drafts/{name}")
-        for _, descriptor in self._needless_into_trash():
+        for folder in ("drafts", "trash"):
+            for name in os.listdir(f"{self.home}/{folder}"):
+                sweep_one(f"{self.home}/{folder}/{name}")
+        # Not before: what could not be swept may stand on an image still.
+        for path, descriptor in self._needless_into_trash():
             os.close(descriptor)
-        for name in os.listdir(f"{self.home}/trash"):
-            sweep_one(f"{self.home}/trash/{name}")
+            sweep_one(path)
 
     @contextlib.contextmanager
     def _store_lock(self) -> Iterator[None]:

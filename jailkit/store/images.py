@@ -74,37 +74,30 @@ def needless(home: str) -> list[str]:
 
     While the record of a jail cannot be read, every image may be the one that it names.
     """
-    return [path for path in (*_needless_images(home), *_needless_volumes(home)) if is_marked(path) and _is_free(path)]
+    found = [*(f"{home}/images/{digest}" for digest in _needless_images(home)), *_needless_volumes(home)]
+    return [path for path in found if is_marked(path) and _is_free(path)]
 
 
-def _needless_images(home: str) -> Iterator[str]:
-    images = _names(f"{home}/images")
-    named = _named(home) if images else None
-    if named is not None:
-        yield from (f"{home}/images/{digest}" for digest in images if digest not in named)
+def _needless_images(home: str) -> set[str]:
+    """Give the digests of the images that no record names; none where a jail's record cannot be read."""
+    left = set(_names(f"{home}/images"))
+    for folder in _STANDING:
+        for name in _names(f"{home}/{folder}"):
+            if not left:
+                return left
+            try:
+                left.discard(read_jail(f"{home}/{folder}/{name}").image or "")
+            except JailkitError:
+                # A draft has no whole record while it is built, and what is in trash/ is no jail any more.
+                if folder in ("jails", "previous"):
+                    return set()
+    return left
 
 
 def _needless_volumes(home: str) -> Iterator[str]:
     for name in _names(f"{home}/volumes"):
         if not any(os.path.lexists(f"{home}/{folder}/{name}") for folder in ("jails", "drafts")):
             yield f"{home}/volumes/{name}"
-
-
-def _named(home: str) -> set[str] | None:
-    """Give the images that records name; None where a jail's cannot be read."""
-    named = set()
-    for folder in _STANDING:
-        for name in _names(f"{home}/{folder}"):
-            try:
-                image = read_jail(f"{home}/{folder}/{name}").image
-            except JailkitError:
-                # A draft has no whole record while it is built, and what is in trash/ is no jail any more.
-                if folder in ("jails", "previous"):
-                    return None
-                continue
-            if image is not None:
-                named.add(image)
-    return named
 
 
 def _is_free(path: str) -> bool:

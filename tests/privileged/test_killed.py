@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from support.leftovers import mount_points
 from support.profiles import write_profile
 from support.trees import dump
 
+from jailkit.levels import LEVELS
 from jailkit.lifecycle.create import Order, create, order
 from jailkit.lifecycle.destroy import destroy
 from jailkit.lifecycle.update import rollback, update
 from jailkit.lifecycle.verify import verify
-from jailkit.store import Store
+from jailkit.store import Jail, Store, read_jail
 
 pytestmark = pytest.mark.needs("root", "mknod", "chroot")
 
@@ -91,8 +93,16 @@ def clean(store: Store, *, previous: bool = False) -> None:
     left.pop("previous", None) if previous else None
     assert not any(left.values()), left
     assert set(os.listdir(store.home) if os.path.isdir(store.home) else ()) <= {
-        "drafts", "jails", "lock", "previous", "trash",
+        "drafts", "images", "jails", "lock", "previous", "trash", "volumes",
     }  # fmt: skip
+    standing = {jail.image for folder in ("jails", "previous") for jail in jails_in(f"{store.home}/{folder}")}
+    assert set(store.images()) == standing - {None}
+    volumes = set(os.listdir(f"{store.home}/volumes") if os.path.isdir(f"{store.home}/volumes") else ())
+    assert volumes == {name for name in store.names() if store.load(name).image}
+
+
+def jails_in(folder: str) -> list[Jail]:
+    return [read_jail(f"{folder}/{name}") for name in (os.listdir(folder) if os.path.isdir(folder) else ())]
 
 
 def tree(store: Store) -> dict[str, str]:
@@ -193,6 +203,88 @@ def test_rollback(store: Store, wanted: Order, tmp_path: Path) -> None:
     assert tree(store) == old
     rollback("box", store)
     assert tree(store) == new
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+    """Give the plan of a jail that stands on an image and has two volumes, for updates too."""
+    level = "chroot-hardened"
+    monkeypatch.setitem(LEVELS, level, replace(LEVELS[level], available=True))
+    (tmp_path / "data").write_text("old")
+    path = write_profile(
+        tmp_path,
+        "box",
+        files=[{"source": str(tmp_path / "data"), "target": "/srv/data"}],
+        text={"/srv/own/text": "text"},
+        read_only_root=True,
+        volumes=["/srv/own", "/var/state"],
+        accept_gaps=["read-only-root"],
+    )
+    planned = order(str(path), level)
+    monkeypatch.setattr("jailkit.lifecycle.update.replan", lambda _: (planned, True))
+    return planned
+
+
+def test_create_on_an_image(store: Store, shared: Order) -> None:
+    for number in steps(lambda: create(shared, store)):
+        assert not whole(store)
+        if number % 2:
+            clean(store)
+        create(shared, store)
+        assert whole(store), number
+        destroy("box", store)
+        clean(store)
+    assert whole(store)
+    clean(store)
+
+
+def test_destroy_on_an_image(store: Store, shared: Order) -> None:
+    """The last jail takes the image with it, and nobody else's."""
+
+    def act() -> None:
+        destroy("box", store)
+
+    seen = []
+    for others in ((), ("other",)):
+        for name in (*others, "box"):
+            create(shared, store, name=name)
+        for _ in steps(act):
+            seen.append(whole(store))
+            assert all(whole(store, name) for name in others)
+            clean(store)
+            if seen[-1]:
+                destroy("box", store)
+            clean(store)
+            create(shared, store)
+        clean(store)
+    assert set(seen) == {True, False}
+
+
+def test_update_on_an_image(store: Store, shared: Order, tmp_path: Path) -> None:
+    """The jail stands on the old image or on the new one, another on the old one, and the volumes stay."""
+
+    def make_old() -> None:
+        (tmp_path / "data").write_text("old")
+        create(shared, store)
+        Path(store.load("box").volume("/var/state"), "mine").write_text("kept")
+        (tmp_path / "data").write_text("new!")
+
+    make_old()
+    (tmp_path / "data").write_text("old")
+    create(shared, store, name="other")
+    (tmp_path / "data").write_text("new!")
+    seen = []
+    for _ in steps(lambda: update("box", store)):
+        jail = store.load("box")
+        seen.append(jail.generation)
+        assert Path(jail.rootfs, "srv/data").read_text() == ("old" if jail.generation == 1 else "new!")
+        assert Path(store.load("other").rootfs, "srv/data").read_text() == "old"
+        assert Path(jail.volume("/var/state"), "mine").read_text() == "kept"
+        clean(store, previous=True)
+        destroy("box", store)
+        make_old()
+    assert seen == sorted(seen)
+    assert set(seen) == {1, 2}
 
 
 def test_the_sweep_itself(store: Store) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_record_from_before_there_were_namespaces_still_loads() -> None:
     runtime = data["runtime"]
     for name in LATER:
         del runtime[name]
+    del data["image"]
     del runtime["limits"]["cpu_weight"], runtime["isolation"]["ports"], runtime["isolation"]["allow"]
     loaded = Jail.loads(json.dumps(data), "/nowhere").runtime
     assert {name: getattr(loaded, name) for name in LATER} == {
@@ -118,6 +120,53 @@ def test_where_jails_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert Store().home == "/home/me/.local/share/jailkit"
+
+
+def test_a_jail_on_an_image_has_its_tree_there() -> None:
+    own, shared = record("/home/jails/box"), replace(record("/home/jails/box"), image="a" * 64)
+    assert (own.rootfs, own.manifest) == ("/home/jails/box/rootfs", "/home/jails/box/manifest.json")
+    folder = f"/home/images/{'a' * 64}"
+    assert (shared.rootfs, shared.manifest) == (f"{folder}/rootfs", f"{folder}/manifest.json")
+    assert Jail.loads(shared.dumps(), shared.directory) == shared
+    assert replace(shared, directory="/home/drafts/box").volume("/a/b") == "/home/volumes/box/a%2Fb"
+
+
+IMAGE = {"format": 1, "plan": "x", "number": 0, "sealed": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (json.dumps(IMAGE), True), ("", False), ("[]", False), (json.dumps(IMAGE | {"format": 2}), False),
+        (json.dumps(IMAGE | {"sealed": "5"}), False), (json.dumps(IMAGE | {"more": 1}), False),
+        (json.dumps(IMAGE | {"directory": "/etc"}), False), ('{"format": 1}', False),
+    ],
+)  # fmt: skip
+def test_records_of_images(store: Store, text: str, good: bool) -> None:
+    folder = Path(store.home, "images", "a" * 64)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+    (folder / "image.json").write_text(text)
+    with store.held_image("a" * 64) as image:
+        assert (image is not None) == good
+        assert image is None or json.loads(image.dumps()) == IMAGE
+    with store.held_image("b" * 64) as image:
+        assert image is None
+
+
+def test_an_image_that_somebody_is_about_to_name_stays(store: Store) -> None:
+    make(store)
+    folder = Path(store.home, "images", "a" * 64)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+    (folder / "image.json").write_text(json.dumps(IMAGE))
+    with store.held_image("a" * 64) as image:
+        assert image is not None
+        store.sweep()
+        assert store.collect() == []
+        assert store.images() == ["a" * 64]
+    assert store.collect() == []
+    assert store.images() == []
 
 
 def test_looking_makes_nothing(store: Store) -> None:
@@ -337,6 +386,7 @@ HOSTILE = [
     *((name, value) for name in ("name", "profile", "source", "description", "level") for value in (5, None, ["x"])),
     ("created", "yesterday"), ("created", None), ("generation", "3"), ("generation", 1.5), ("format", 2),
     ("level", "bogus"),
+    ("image", 5), ("image", ""), ("image", "../box"), ("image", "a" * 63), ("image", "A" * 64),
     ("directory", "/etc"), ("unknown", 1), ("runtime", None), ("runtime", []), ("runtime", {}),
     ("runtime.user", 0), ("runtime.accounts", 5), ("runtime.accounts", [5]), ("runtime.accounts", [{}]),
     ("runtime.accounts.0.uid", "0"), ("runtime.accounts.0.groups", 5), ("runtime.accounts.0.groups", ["x"]),
