@@ -116,6 +116,21 @@ def _bomb() -> None:
             os.fork()
 
 
+def test_without_a_freezer_processes_are_killed_too(box: Group) -> None:
+    kept = [h._replace(base=None) if "freezer" in h.controllers or h.version == 2 else h for h in box.host.hierarchies]
+    if not any(h.controllers and h.base is not None for h in kept):
+        pytest.skip("version 2 always freezes")
+    with jail_group() as group:
+        poor = Group(group.host._replace(hierarchies=tuple(kept)), "box")
+        main = limited(poor, pids=32)
+        leader = start_in(main, _bomb)
+        while not poor.stats().pids_denied:
+            time.sleep(0.01)
+        main.kill()
+        assert end(leader) == -signal.SIGKILL
+        assert main.pids() == []
+
+
 def test_killing_one_instance_spares_the_other(box: Group) -> None:
     first, second = limited(box, "first"), limited(box, "second")
     victim, spared = start_in(first, signal.pause), start_in(second, signal.pause)

@@ -11,11 +11,9 @@ from typing import Final
 from jailkit.linux.cgroup.files import read, write
 from jailkit.linux.cgroup.hierarchies import Cgroups, Hierarchy
 from jailkit.linux.cgroup.settings import Setting
-from jailkit.linux.cgroup.spot import Spot
+from jailkit.linux.cgroup.spot import ALWAYS, Spot
 
-# Controllers of version 1 in whose trees every group is made: for its figures, for freezing, and to find its processes.
-_ALWAYS: Final = frozenset({"memory", "pids", "cpuacct", "blkio", "freezer"})
-# Those of version 2 that are passed on for figures where they are on already: to turn one on is the host's matter.
+# Controllers of version 2 that are passed on for figures where they are on already: turning one on is for the host.
 _IF_ON: Final = frozenset({"cpu", "io", "memory", "pids"})
 
 
@@ -29,7 +27,7 @@ def make(spot: Spot, settings: Sequence[Setting]) -> None:
     for hierarchy in spot.host.usable:
         if hierarchy == spot.tree:
             _make_in_tree(spot, hierarchy, demanded)
-        elif hierarchy.version == 1 and not (demanded | _ALWAYS).isdisjoint(hierarchy.controllers):
+        elif hierarchy.version == 1 and not (demanded | ALWAYS).isdisjoint(hierarchy.controllers):
             _mkdir(spot.parent(hierarchy))
             if "cpuset" in hierarchy.controllers:
                 _fill_cpuset(spot.host, spot.parent(hierarchy))

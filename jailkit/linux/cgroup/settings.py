@@ -20,7 +20,11 @@ _SHARES: Final = range(2, 262_145)  # MIN_SHARES to MAX_SHARES of kernel/sched/s
 
 
 class Io(NamedTuple):
-    """Bytes and operations a second on the disk `major`:`minor`; None is unlimited."""
+    """Bytes and operations a second on the disk `major`:`minor`; None is unlimited.
+
+    Version 1 holds back reads and direct I/O. What is written through the page cache reaches the disk by threads of the
+    kernel, which are in no group of ours; version 2 charges it to the group where memory is limited as well.
+    """
 
     major: int
     minor: int
@@ -38,9 +42,9 @@ class Demand(NamedTuple):
         swap: bytes besides memory. With `memory` and without `swap` there is none: else a memory limit would only push
             the jail out to the host's swap.
         cpus: CPU time, in processors.
-        cpu_weight: share of contended processors, 1 to 10000; groups have 100.
+        cpu_weight: share of contended processors among jails, 1 to 10000; by default 100.
         cpuset: processors to run on: `0-1,3`.
-        pids: processes and threads.
+        pids: processes and threads, the first process of each instance among them.
         devices: major and minor (None for all) of the character devices that may be used; no other may.
     """
 

@@ -10,6 +10,9 @@ from jailkit.linux.cgroup.hierarchies import Cgroups, Hierarchy
 
 # Version 1 does not hold these limits for groups below the one that has them: processes live in the jail's own group.
 _FLAT: Final = frozenset({"blkio", "cpuset"})
+# Controllers of version 1 in whose trees every group is made: for its figures, for freezing, and to find its processes.
+ALWAYS: Final = frozenset({"memory", "pids", "cpuacct", "blkio", "freezer"})
+
 # What version 2 may have to give; others, such as hugetlb, are never asked for.
 _OURS: Final = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
 
@@ -64,10 +67,16 @@ class Spot(NamedTuple):
     def tracker(self) -> Hierarchy | None:
         """The tree that finds and freezes processes; None where this user may use none.
 
-        The freezer of version 1 where there is one: children enter version 2 at a price (see `Doors`).
+        The freezer of version 1 where there is one: children enter version 2 at a price (see `Doors`). A user who was
+        given neither still finds processes, and cannot freeze them.
         """
-        tracker = self.host.holding("freezer") or self.host.tree
-        return tracker if tracker and tracker.base is not None else None
+        usable = self.host.usable
+        ranked = (
+            *(h for h in usable if "freezer" in h.controllers),
+            *(h for h in usable if h.version == 2),
+            *(h for h in usable if not ALWAYS.isdisjoint(h.controllers)),
+        )
+        return ranked[0] if ranked else None
 
     @property
     def tree(self) -> Hierarchy | None:

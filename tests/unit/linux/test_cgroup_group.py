@@ -117,6 +117,19 @@ def test_beside_version_1_the_tree_is_entered_only_for_what_it_has(tmp_path: Pat
     assert Group(v2(tmp_path), "box").tree is not None
 
 
+def test_processes_are_found_in_what_the_user_was_given(tmp_path: Path) -> None:
+    old = v1(tmp_path)
+    given = [h if "memory" in h.controllers else h._replace(base=None) for h in old.hierarchies]
+    plant(tmp_path, {"/memory/jailkit/box/cgroup.procs": "12\n"})
+    box = Group(old._replace(hierarchies=tuple(given)), "box")
+    assert box.pids() == [12]
+    with pytest.raises(OSError, match="no freezer"):
+        box.freeze()
+    tree = Hierarchy(2, (), str(tmp_path), "")
+    assert Group(old._replace(hierarchies=(*given, tree)), "box").tracker == tree
+    assert Group(old, "box").tracker == old.holding("freezer")
+
+
 def test_without_any_group_there_is_nobody_to_kill() -> None:
     box = Group(Cgroups(()), "box")
     box.kill()
