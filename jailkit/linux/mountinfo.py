@@ -6,6 +6,7 @@ import os
 import re
 from typing import Final
 
+_DEVICE: Final = 2
 _MOUNT_POINT: Final = 4  # proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, ...
 _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
 
@@ -27,6 +28,27 @@ def select_mounts(table: bytes, path: str) -> list[str]:
     root = path.rstrip("/")
     points = (_decode(line.split(b" ")[_MOUNT_POINT]) for line in table.splitlines())
     return [point for point in points if point == (root or "/") or point.startswith(f"{root}/")]
+
+
+def cgroup_mounts() -> list[str]:
+    """Give where each hierarchy of cgroups is mounted, each once, those without a controller too.
+
+    Raises:
+        OSError: /proc is not mounted.
+    """
+    with open("/proc/self/mountinfo", "rb") as lines:
+        return select_cgroups(lines.read())
+
+
+def select_cgroups(table: bytes) -> list[str]:
+    """Give the mount points of hierarchies of a mountinfo `table`; of the same hierarchy only the first."""
+    found: dict[bytes, str] = {}
+    for line in table.splitlines():
+        left, _, right = line.partition(b" - ")
+        fields = left.split(b" ")
+        if right.split(b" ")[0] in (b"cgroup", b"cgroup2"):
+            found.setdefault(fields[_DEVICE], _decode(fields[_MOUNT_POINT]))
+    return list(found.values())
 
 
 def _decode(field: bytes) -> str:

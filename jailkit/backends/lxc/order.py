@@ -1,0 +1,63 @@
+"""What is asked of LXC: one instance, described as plain data that fits into JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+Network = Literal["none", "host", "bridge"]
+
+
+class LaunchOrder(NamedTuple):
+    """One instance.
+
+    Attributes:
+        name: the container's; LXC refuses a second of that name on the host.
+        root: path of the prepared root; whoever may enter it, the container's root can.
+        folder: the instance's own, for configuration, log and console; made where it is not there.
+        group: the cgroup of the instance in every hierarchy, without a leading slash. LXC makes it and refuses one
+            that is there.
+        monitor_group: the same for LXC's own process.
+        hostname: of the new UTS namespace.
+        ids: first and number of the host's ids that the container's from 0 on are; None for no user namespace.
+        network: at `none` and `bridge` there is an empty namespace, into which others may put an interface.
+        seccomp: path of the policy in LXC's own format.
+        capabilities: names of capabilities(7) that the bounding set keeps.
+        devices: names of jailkit.linux.devices that /dev has.
+        device_rules: version of the cgroup hierarchy that has the devices controller; None where nothing has.
+        read_only: the root, which then has all points where something is mounted.
+        tmp_size: bytes, of /tmp and of /dev/shm each.
+        limits: resource limits by the names of LXC, such as `nofile`, of the first process.
+        hidden_files, hidden_folders: paths below /proc and /sys that are covered; those that the kernel has.
+        apparmor: a profile; None where the kernel has no AppArmor.
+        transient: the instance ends with the process that asked for it.
+    """
+
+    name: str
+    root: str
+    folder: str
+    group: str
+    monitor_group: str
+    hostname: str
+    ids: tuple[int, int] | None = None
+    network: Network = "none"
+    seccomp: str | None = None
+    capabilities: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    devices: tuple[str, ...] = ()
+    device_rules: Literal[1, 2] | None = None
+    read_only: bool = False
+    tmp_size: int = 16 << 20
+    limits: tuple[tuple[str, int], ...] = ()
+    hidden_files: tuple[str, ...] = ()
+    hidden_folders: tuple[str, ...] = ()
+    apparmor: str | None = None
+    transient: bool = False
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> LaunchOrder:
+        """Make an order from what JSON has made of one: lists where tuples were."""
+        return cls(**{key: _tuples(value) for key, value in data.items()})
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

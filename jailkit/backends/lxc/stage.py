@@ -1,0 +1,204 @@
+"""The child of the worker that becomes LXC's monitor: it makes the place where the container starts, and executes LXC.
+
+It has a mount namespace of its own, in which all that it mounts ends with the monitor. A failure is a record in a
+pipe, which execve(2) closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from jailkit.backends.lxc.config import (
+    LXC_RUN,
+    STAGE,
+    STAGED_INIT,
+    STAGED_MOUNT,
+    STAGED_ROOT,
+    STAGED_SYS,
+    config_file,
+    log_file,
+    render,
+    translate,
+)
+from jailkit.backends.lxc.loaded import differences
+from jailkit.backends.lxc.order import LaunchOrder
+from jailkit.backends.lxc.record import to_record
+from jailkit.errors import BackendError
+from jailkit.linux.idle import idle_program
+from jailkit.linux.libc import (
+    CLONE_NEWNS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    PR_SET_PDEATHSIG,
+    mount,
+    prctl,
+    unshare,
+)
+
+_PROGRAMS: Final = ("/usr/bin/lxc-start", "/usr/local/bin/lxc-start")
+_GO: Final = b"x"
+
+
+_Act = Callable[[], object]
+
+
+class Strings(NamedTuple):
+    """What ties the child to the worker.
+
+    Attributes:
+        gate: a pipe; nothing is done before there is a byte in it, and nothing at all if it closes without one.
+        report: the pipe for the record of a failure.
+        worker: the worker's pid.
+    """
+
+    gate: int
+    report: int
+    worker: int
+
+
+def become_monitor(order: LaunchOrder, strings: Strings) -> None:
+    """Prepare everything and become `lxc-start`; never return into the worker's program."""
+    try:
+        if os.read(strings.gate, 1) != _GO:
+            return  # The worker was killed.
+        _tie(order, strings.worker)
+        for step, act in _steps(order):
+            _take(step, act)
+    except BackendError as error:
+        _report(strings.report, error)
+    except BaseException as error:
+        _report(strings.report, BackendError(f"cannot prepare the container: {error!r}"))
+    finally:
+        os._exit(125)
+
+
+def open_gate(gate: int) -> None:
+    """Let the child begin."""
+    os.write(gate, _GO)
+
+
+def _report(pipe: int, error: BackendError) -> None:
+    with contextlib.suppress(OSError):  # Nobody reads it any more.
+        os.write(pipe, json.dumps(to_record(error)).encode())
+
+
+def _take(step: str, act: _Act) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise BackendError(f"cannot {step}: {error.strerror or error}", details=_thing(error)) from error
+
+
+def _thing(error: OSError) -> tuple[str, ...]:
+    return (str(error.filename),) if error.filename else ()
+
+
+def _tie(order: LaunchOrder, worker: int) -> None:
+    """Let the kernel kill a transient monitor, and so its container, when the worker ends."""
+    if order.transient:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != worker:
+            raise BackendError("cannot go on without the worker")  # It ended before that.
+    os.setsid()
+
+
+def _steps(order: LaunchOrder) -> Iterator[tuple[str, _Act]]:
+    def own_mounts() -> None:
+        unshare(CLONE_NEWNS)
+        # Private, not slave: no mount of the host may come between either.
+        mount("none", "/", "none", MS_REC | MS_PRIVATE)
+
+    yield "make a mount namespace", own_mounts
+    yield f"make {order.folder}", lambda: os.makedirs(order.folder, 0o700, exist_ok=True)
+    yield f"prepare the root {order.root}", lambda: _set_stage(order)
+    yield f"write {config_file(order)}", lambda: _write_config(order)
+    yield "load the configuration", lambda: _compare(order)
+    yield "execute lxc-start", lambda: _execute(order)
+
+
+def _set_stage(order: LaunchOrder) -> None:
+    # By descriptor: the path may lie where the tmpfs will be, or where the container's root may not go.
+    root = os.open(order.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(LXC_RUN)
+    mount("none", LXC_RUN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=256k")
+    for folder in (STAGE, STAGED_ROOT, STAGED_MOUNT, STAGED_SYS):
+        os.mkdir(folder, 0o755)
+    prepare_root(root)
+    os.close(root)
+    if order.network == "host":
+        mount("none", STAGED_SYS, "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    with open(STAGED_INIT, "wb") as file:
+        file.write(idle_program())
+        os.fchmod(file.fileno(), 0o555)
+
+
+def prepare_root(root: int) -> None:
+    """Put the tree of a descriptor where the container's root can reach it; LXC maps its ids."""
+    mount(f"/proc/self/fd/{root}", STAGED_ROOT, "none", MS_BIND | MS_REC)
+
+
+def _write_config(order: LaunchOrder) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(log_file(order))  # What is in it then is about this launch.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(config_file(order), flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(render(translate(order)))
+
+
+def load_binding() -> Any:  # noqa: ANN401 - an extension without types
+    """Import liblxc's binding: the extension alone, since what python3-lxc puts on top hides failures and costs 14 ms.
+
+    Raises:
+        BackendError: it is not there.
+    """
+    try:
+        import _lxc  # type: ignore[import-not-found]  # an extension, and optional
+    except ImportError as error:
+        raise BackendError(
+            f"cannot load liblxc: {error}",
+            details=[f"by {sys.executable}"],
+            resolution="apt install lxc python3-lxc, and run jailkit by Debian's own python3 "
+            "or in an environment made from it with --system-site-packages",
+        ) from error
+    return _lxc
+
+
+def _compare(order: LaunchOrder) -> None:
+    _lxc = load_binding()
+    container = _lxc.Container(order.name, STAGE)
+    container.clear_config()
+    if not container.load_config(config_file(order)):
+        raise BackendError(
+            f"cannot load {config_file(order)}: LXC refuses it",
+            details=[f"lxc-start -n {order.name} -f {config_file(order)} -F says where"],
+        )
+    wrong = differences(translate(order), container.get_config_item)
+    if wrong:
+        raise BackendError(
+            f"cannot start container {order.name}: LXC has not taken the configuration as it was written",
+            details=wrong,
+            resolution="another version of liblxc; 5.0 and 6.0 are known to work",
+        )
+
+
+def _execute(order: LaunchOrder) -> None:
+    program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
+    if program is None:
+        raise BackendError("cannot find lxc-start", resolution="apt install lxc")
+    arguments = [program, "-n", order.name, "-P", STAGE, "-f", config_file(order), "-F"]
+    # The path for -P is one that the container's root can walk, or LXC refuses it.
+    # An empty environment: without a PATH LXC writes the maps of ids itself, which root may, instead of asking
+    # newuidmap for ranges that jailkit has already allotted.
+    os.execve(program, arguments, {})  # noqa: S606 - no shell is wanted
