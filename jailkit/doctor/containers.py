@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jailkit.backends.lxc.monitor import find_monitor
 from jailkit.doctor.model import Check, explain, from_attempt
 from jailkit.levels import LevelName
 from jailkit.linux.attempt import attempt
@@ -110,12 +111,17 @@ def judge_ranges(files: Sequence[Sequence[tuple[str, IdRange]]], names: tuple[st
 
 
 def _binding() -> Check:
-    code = "import lxc; print(lxc.version)"
+    """Look for what the worker for LXC needs: the binding, of whatever package, and the program of the monitor."""
+    code = "import _lxc; print(_lxc.get_version(), _lxc.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return Check("python3-lxc", True, f"liblxc {done.stdout.strip()}", None, BOTH_LXC)
-    reason = (done.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
-    return Check("python3-lxc", False, reason, "apt install python3-lxc, with Debian's own python3", BOTH_LXC)
+    remedy = "apt install lxc python3-lxc, with Debian's own python3"
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
+        return Check("python3-lxc", False, reason, remedy, BOTH_LXC)
+    version, file = done.stdout.strip().split(" ", 1)
+    if find_monitor() is None:
+        return Check("python3-lxc", False, f"liblxc {version} by {file}, but there is no lxc-start", remedy, BOTH_LXC)
+    return Check("python3-lxc", True, f"liblxc {version} by {file}", None, BOTH_LXC)
 
 
 def _ldconfig() -> Check:

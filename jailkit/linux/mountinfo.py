@@ -51,6 +51,21 @@ def select_cgroups(table: bytes) -> list[str]:
     return list(found.values())
 
 
+def controller_mount(name: str) -> str | None:
+    """Give where the hierarchy of version 1 with a controller is mounted; None where there is none.
+
+    Raises:
+        OSError: /proc is not mounted.
+    """
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            left, _, right = line.partition(b" - ")
+            kind, _, options = right.rstrip(b"\n").split(b" ", 2)
+            if kind == b"cgroup" and name.encode() in options.split(b","):
+                return _decode(left.split(b" ")[_MOUNT_POINT])
+    return None
+
+
 def _decode(field: bytes) -> str:
     """Undo the octal escapes that mountinfo writes for space, tab, newline and backslash."""
     return os.fsdecode(_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field))

@@ -10,18 +10,29 @@ from typing import Final, NamedTuple
 
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.linux.capabilities import capability_mask
+from jailkit.linux.mountinfo import controller_mount
 
 _ALWAYS_OWN: Final = ("cgroup", "ipc", "mnt", "pid", "uts")
 _FILTERED: Final = "2"  # SECCOMP_MODE_FILTER
 
 
 class Arrived(NamedTuple):
-    """What /proc tells of a process: `status` by its keys, both id maps, and the namespaces that are not the host's."""
+    """What the kernel tells of a process.
+
+    Attributes:
+        status: /proc/PID/status by its keys.
+        uid_map, gid_map: the words of its maps.
+        own: names of the namespaces that are not this process's.
+        apparmor: the profile it is under; empty without AppArmor.
+        devices: lines of devices.list of its cgroup, None where no hierarchy of version 1 has that controller.
+    """
 
     status: dict[str, str]
     uid_map: tuple[str, ...]
     gid_map: tuple[str, ...]
     own: frozenset[str]
+    apparmor: str
+    devices: tuple[str, ...] | None
 
 
 def read_arrived(pid: int) -> Arrived:
@@ -34,12 +45,32 @@ def read_arrived(pid: int) -> Arrived:
         status = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
     names = os.listdir(f"/proc/{pid}/ns")
     own = frozenset(n for n in names if os.readlink(f"/proc/{pid}/ns/{n}") != os.readlink(f"/proc/self/ns/{n}"))
-    return Arrived(status, _map(pid, "uid"), _map(pid, "gid"), own)
+    return Arrived(status, _map(pid, "uid"), _map(pid, "gid"), own, _apparmor(pid), _devices(pid))
 
 
 def _map(pid: int, kind: str) -> tuple[str, ...]:
     with open(f"/proc/{pid}/{kind}_map", encoding="ascii") as file:
         return tuple(file.read().split())
+
+
+def _apparmor(pid: int) -> str:
+    for name in ("attr/apparmor/current", "attr/current"):
+        try:
+            with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
+                return file.read().strip("\0\n").split(" (")[0]  # PROFILE (MODE)
+        except OSError:
+            continue  # No such file, or EINVAL where no security module answers.
+    return ""
+
+
+def _devices(pid: int) -> tuple[str, ...] | None:
+    point = controller_mount("devices")
+    if point is None:
+        return None
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        paths = [path.rstrip("\n") for _, names, path in (line.split(":", 2) for line in file) if "devices" in names]
+    with open(f"{point}{paths[0]}/devices.list", encoding="ascii") as file:
+        return tuple(file.read().splitlines())
 
 
 def shortfalls(order: LaunchOrder, arrived: Arrived) -> list[str]:
@@ -62,4 +93,15 @@ def shortfalls(order: LaunchOrder, arrived: Arrived) -> list[str]:
         found.append("no_new_privs is not set")
     if order.seccomp and arrived.status.get("Seccomp") != _FILTERED:
         found.append("no seccomp filter is loaded")
-    return found
+    if order.apparmor and arrived.apparmor != order.apparmor:
+        found.append(f"its AppArmor profile is {arrived.apparmor or 'none'}, not {order.apparmor}")
+    return found + _device_shortfalls(order, arrived.devices)
+
+
+def _device_shortfalls(order: LaunchOrder, devices: tuple[str, ...] | None) -> list[str]:
+    """LXC ignores rules for the other version of cgroups in silence."""
+    if order.device_rules == 1 and (devices is None or any(line.startswith("a") for line in devices)):
+        return ["its cgroup allows all devices"]
+    if order.device_rules == 2 and devices is not None:
+        return ["the devices controller is of version 1, the rules are for version 2"]
+    return []

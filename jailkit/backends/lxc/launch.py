@@ -25,6 +25,7 @@ from jailkit.linux.spawn import above_streams
 
 _PATIENCE: Final = 30.0  # seconds for an answer; longer than the worker's own, which knows more
 _GRACE: Final = 5.0  # seconds for a killed monitor to go
+_SETTLING: Final = 1.0  # seconds for the cgroups of a failed launch to get empty
 _MESSAGE: Final = 1 << 17  # bytes of the longest message
 _CODE: Final = (
     "import sys; sys.path[:] = sys.argv[2:]; from jailkit.backends.lxc.worker import main; main(int(sys.argv[1]))"
@@ -195,7 +196,7 @@ def _broken(order: LaunchOrder, error: OSError) -> BackendError:
 
 def _sweep(order: LaunchOrder) -> None:
     with contextlib.suppress(OSError):  # The error that is on its way says more.
-        remove_groups((order.group, order.monitor_group))
+        remove_groups((order.group, order.monitor_group), _SETTLING)
 
 
 _shared = Worker()

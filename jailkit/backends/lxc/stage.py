@@ -27,6 +27,7 @@ from jailkit.backends.lxc.config import (
     translate,
 )
 from jailkit.backends.lxc.loaded import differences
+from jailkit.backends.lxc.monitor import find_monitor
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_record
 from jailkit.errors import BackendError
@@ -46,7 +47,6 @@ from jailkit.linux.libc import (
     unshare,
 )
 
-_PROGRAMS: Final = ("/usr/bin/lxc-start", "/usr/local/bin/lxc-start")
 _GO: Final = b"x"
 
 
@@ -179,12 +179,11 @@ def _compare(order: LaunchOrder) -> None:
     _lxc = load_binding()
     container = _lxc.Container(order.name, STAGE)
     container.clear_config()
+    pairs = translate(order)
     if not container.load_config(config_file(order)):
-        raise BackendError(
-            f"cannot load {config_file(order)}: LXC refuses it",
-            details=[f"lxc-start -n {order.name} -f {config_file(order)} -F says where"],
-        )
-    wrong = differences(translate(order), container.get_config_item)
+        refused = [f"{key} = {value}" for key, value in pairs if not container.set_config_item(key, value)]
+        raise BackendError(f"cannot start container {order.name}: LXC refuses its configuration", details=refused[:1])
+    wrong = differences(pairs, container.get_config_item)
     if wrong:
         raise BackendError(
             f"cannot start container {order.name}: LXC has not taken the configuration as it was written",
@@ -194,7 +193,7 @@ def _compare(order: LaunchOrder) -> None:
 
 
 def _execute(order: LaunchOrder) -> None:
-    program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
+    program = find_monitor()
     if program is None:
         raise BackendError("cannot find lxc-start", resolution="apt install lxc")
     arguments = [program, "-n", order.name, "-P", STAGE, "-f", config_file(order), "-F"]
