@@ -36,7 +36,7 @@ _LINE: Final = re.compile(
 )
 
 # What LXC says because something else failed before.
-_ECHOES: Final = ("sync_wait", "__lxc_start", "lxc_abort", "lxc_end", "do_start", "lxc_setup", "main", "lxc_spawn")
+_ECHOES: Final = ("sync_wait", "__lxc_start", "lxc_abort", "lxc_end", "do_start", "lxc_setup", "main")
 _SHOWN: Final = 4  # lines
 
 # First match wins: special before general. Spellings of liblxc 4.0 to 6.0.
