@@ -7,6 +7,7 @@ a jail are no business of LXC, which ignores those of the other version of cgrou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Final
 
@@ -113,6 +114,7 @@ def _privileges(order: LaunchOrder) -> Iterator[tuple[str, str]]:
 def _groups(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     yield "lxc.cgroup.dir.container", order.group
     yield "lxc.cgroup.dir.monitor", order.monitor_group
+    yield "lxc.cgroup.dir.monitor.pivot", os.path.dirname(pivot_group(order.monitor_group))
     if order.device_rules:
         prefix = "lxc.cgroup.devices" if order.device_rules == 1 else "lxc.cgroup2.devices"
         yield f"{prefix}.deny", "a"
@@ -127,6 +129,11 @@ def _output(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     yield "lxc.console.rotate", "1"
     yield "lxc.log.file", log_file(order)
     yield "lxc.log.level", "WARN"
+
+
+def pivot_group(monitor_group: str) -> str:
+    """Give the group into which a monitor goes to take its own away; it is there for the next one, till removed."""
+    return f"{monitor_group.split('/')[0]}/lxc.pivot"  # LXC appends the last part.
 
 
 def log_file(order: LaunchOrder) -> str:

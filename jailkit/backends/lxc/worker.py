@@ -197,8 +197,11 @@ def _failure(monitor: _Monitor) -> BackendError:
         if record := os.read(monitor.report, _REPORT):
             return to_error(json.loads(record))
     ended = os.waitid(os.P_PIDFD, monitor.pidfd, os.WEXITED | os.WNOWAIT)
-    how = "with exit code" if ended and ended.si_code == os.CLD_EXITED else "by signal"
-    return _explain(monitor.order, f"lxc-start ended {how} {ended.si_status if ended else '?'} and gave no reason")
+    if ended is None or ended.si_code != os.CLD_EXITED:
+        return _explain(monitor.order, f"lxc-start ended by signal {ended.si_status if ended else 'unknown'}")
+    if ended.si_status == 0:  # It finds that there is nothing to do.
+        return _explain(monitor.order, "a container of this name runs already")
+    return _explain(monitor.order, f"lxc-start ended with {ended.si_status} and gave no reason")
 
 
 def _explain(order: LaunchOrder, otherwise: str) -> BackendError:

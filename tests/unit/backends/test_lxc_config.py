@@ -65,6 +65,7 @@ lxc.prlimit.nofile = 256
 lxc.prlimit.fsize = 4096
 lxc.cgroup.dir.container = jailkit/box/main
 lxc.cgroup.dir.monitor = jailkit-monitor/box/main
+lxc.cgroup.dir.monitor.pivot = jailkit-monitor
 lxc.cgroup.devices.deny = a
 lxc.cgroup.devices.allow = c 1:3 rwm
 lxc.cgroup.devices.allow = c 1:5 rwm
