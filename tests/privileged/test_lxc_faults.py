@@ -29,9 +29,11 @@ pytestmark = pytest.mark.needs("root", "lxc", "busybox")
 def place(tmp_path: Path) -> Iterator[Place]:
     one = Place(tmp_path)
     yield one
-    eventually(lambda: monitors(one) == [])
-    assert one.groups() == []
-    one.close()
+    try:
+        eventually(lambda: monitors(one) == [])
+        assert one.groups() == []
+    finally:
+        one.close()
 
 
 def monitors(place: Place) -> list[int]:
@@ -91,6 +93,7 @@ def test_a_worker_that_hangs_is_an_error_and_leaves_nothing(place: Place, monkey
         os.kill(worker._pid, signal.SIGSTOP)
         with pytest.raises(BackendError, match="did not answer within"):
             worker.launch(place.order())
+        monkeypatch.undo()
         stop(worker.launch(place.order()))
 
 

@@ -37,8 +37,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     before = set(os.listdir("/run/lxc")) if os.path.isdir("/run/lxc") else set()
     one = Place(tmp_path)
     yield one
-    eventually(lambda: one.groups() == [])
-    one.close()
+    try:
+        eventually(lambda: one.groups() == [])
+    finally:
+        one.close()
     assert (set(os.listdir("/run/lxc")) if os.path.isdir("/run/lxc") else set()) <= before | {"lock"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from jailkit.backends.lxc.config import pivot_group
-from jailkit.backends.lxc.groups import remove_groups
+from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.linux.mountinfo import cgroup_mounts, controller_mount
 from support.jails import make_tree
 
 IDS = (2_000_000, 65_536)
+
+
+_PLACES = itertools.count()
 
 
 class Place:
@@ -28,7 +32,8 @@ class Place:
         make_tree(self.root)
         for name in ("proc", "sys"):
             (self.root / name).mkdir()
-        self.base = f"jailkit-test-{os.getpid()}"
+        self.base = f"jailkit-test-{os.getpid()}-{next(_PLACES)}"  # No two tests meet in one group.
+        self.tops = (self.base, f"{self.base}-monitor")
         self._count = 0
 
     def order(self, **fields: Any) -> LaunchOrder:
@@ -44,13 +49,15 @@ class Place:
 
     def groups(self) -> list[str]:
         """List the groups of all containers in all hierarchies."""
-        tops = [f"{point}/{top}" for point in cgroup_mounts() for top in (self.base, f"{self.base}-monitor")]
+        tops = [f"{point}/{top}" for point in cgroup_mounts() for top in self.tops]
         found = [f"{top}/{name}" for top in tops if os.path.isdir(top) for name in os.listdir(top)]
         return [path for path in found if os.path.isdir(path) and not path.endswith("/lxc.pivot")]
 
     def close(self) -> None:
-        """Take away the groups above those of the containers."""
-        left = remove_groups((pivot_group(f"{self.base}-monitor"), self.base, f"{self.base}-monitor"))
+        """Take away what is left, and then the groups above; whoever finds fault with that looks at `groups` before."""
+        names = tuple({path.split(f"/{top}/")[-1] for top in self.tops for path in self.groups()})
+        end_groups(tuple(f"{top}/{name}" for top in self.tops for name in names))
+        left = remove_groups((pivot_group(f"{self.base}-monitor"), *self.tops))
         assert left == []
 
 

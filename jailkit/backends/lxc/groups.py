@@ -1,9 +1,16 @@
-"""Taking away the cgroups that LXC made: it makes them in every hierarchy there is, in named ones too."""
+"""Taking away the cgroups that LXC made: it makes them in every hierarchy there is, in named ones too.
+
+And ending what is in them. A container's child is tied to its monitor by PR_SET_PDEATHSIG, which the kernel forgets
+when the child changes its ids (prctl(2)). LXC sets it again, but a monitor that is killed in between leaves a child that
+waits for ever.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import time
 from typing import Final
 
@@ -26,6 +33,33 @@ def remove_groups(names: tuple[str, ...], patience: float = 2.0) -> list[str]:
     while (left := [path for path in left if not _remove(path)]) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
     return left
+
+
+def end_groups(names: tuple[str, ...], patience: float = 5.0) -> list[str]:
+    """Kill every process in these groups, then take them away; give the paths of those that stay.
+
+    Raises:
+        OSError: as `remove_groups`.
+    """
+    deadline = time.monotonic() + patience
+    points = cgroup_mounts()
+    while True:
+        found = {pid for point in points for name in names for pid in _processes(f"{point}/{name}")}
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        left = remove_groups(names, _PAUSE)
+        if not left or time.monotonic() > deadline:
+            return left
+
+
+def _processes(path: str) -> list[int]:
+    """Give the pids in a group; 0 stands for one of another PID namespace, and is left out."""
+    try:
+        with open(f"{path}/cgroup.procs", encoding="ascii") as file:
+            return [int(line) for line in file if int(line)]
+    except OSError:  # There is none, or ENODEV: it went while it was read.
+        return []
 
 
 def _remove(path: str) -> bool:

@@ -17,7 +17,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
-from jailkit.backends.lxc.groups import remove_groups
+from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_error
 from jailkit.errors import BackendError
@@ -119,6 +119,7 @@ class Worker:
         except BaseException as error:
             # Whatever it was: nothing that comes from this worker now would be the answer to another order.
             self._discard(monitor)
+            _end(order)
             if isinstance(error, OSError):
                 raise _broken(order, error) from error
             raise
@@ -192,6 +193,12 @@ def _broken(order: LaunchOrder, error: OSError) -> BackendError:
     if isinstance(error, TimeoutError):
         return BackendError(f"cannot start container {order.name}: LXC did not answer within {_PATIENCE:.0f} s")
     return BackendError(f"cannot start container {order.name}: the process that was to do it was killed")
+
+
+def _end(order: LaunchOrder) -> None:
+    """End what a monitor that was killed half-way may have left."""
+    with contextlib.suppress(OSError):
+        end_groups((order.group, order.monitor_group))
 
 
 def _sweep(order: LaunchOrder) -> None:

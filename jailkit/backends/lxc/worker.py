@@ -91,9 +91,7 @@ class _Service:
             pidfd = _open_init(order, init)
             self._say({"init": init})  # A container of which nobody has heard must not stay.
         except BaseException:
-            _kill(monitor.pidfd)
-            os.waitpid(monitor.pid, 0)
-            os.close(monitor.pidfd)
+            _abort(monitor)
             raise
         finally:
             os.close(monitor.report)
@@ -159,6 +157,27 @@ class _Service:
             os.waitpid(monitor.pid, 0)
 
 
+def _abort(monitor: _Monitor) -> None:
+    """End a monitor and what it has begun; the container's child may not be tied to it yet (see `groups`)."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(monitor.pidfd, signal.SIGSTOP)
+        os.waitid(os.P_PIDFD, monitor.pidfd, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # It makes no more children.
+        for child in _children(monitor.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)  # Until its parent has waited for it, the pid is its own.
+    _kill(monitor.pidfd)
+    os.waitpid(monitor.pid, 0)
+    os.close(monitor.pidfd)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []  # It has ended.
+
+
 def _open_init(order: LaunchOrder, init: int) -> int:
     """Open a descriptor of the first process, after a look at whether all that was ordered is so."""
     try:
@@ -178,16 +197,11 @@ def _open_init(order: LaunchOrder, init: int) -> int:
 
 def _find_init(monitor: int) -> int | None:
     """Give the pid of the monitor's child that has become the first process of a container."""
-    try:
-        with open(f"/proc/{monitor}/task/{monitor}/children", encoding="ascii") as file:
-            children = file.read().split()
-        for child in children:
-            with open(f"/proc/{child}/comm", encoding="utf-8", errors="replace") as file:
-                # The last thing that LXC does in there is to execute it.
-                if file.read().rstrip("\n") == os.path.basename(INIT):
-                    return int(child)
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # It has ended meanwhile.
+    for child in _children(monitor):
+        with contextlib.suppress(OSError), open(f"/proc/{child}/comm", encoding="utf-8", errors="replace") as file:
+            # The last thing that LXC does in there is to execute it.
+            if file.read().rstrip("\n") == os.path.basename(INIT):
+                return child
     return None
 
 
