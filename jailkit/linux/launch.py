@@ -37,12 +37,14 @@ from jailkit.linux.libc import (
     socket,
     unshare,
 )
+from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 from jailkit.linux.view import Trees, View
 
 NAMESPACES: Final = {
     "mount": CLONE_NEWNS, "pid": CLONE_NEWPID, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "net": CLONE_NEWNET,
     "user": CLONE_NEWUSER, "cgroup": CLONE_NEWCGROUP,
 }  # fmt: skip
+_PLACE: Final = "/proc"  # a directory that every host has, covered by the jail's tree until that is the root
 _READY: Final = b"ready"
 _AF_INET: Final = 2
 _SOCK_DGRAM: Final = 2
@@ -166,7 +168,8 @@ def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
         ("make namespaces", partial(unshare, namespaces)),
         *([("set the host name", partial(sethostname, blueprint.hostname))] if namespaces & CLONE_NEWUTS else []),
         *([("bring up the loopback interface", _loopback_up)] if namespaces & CLONE_NEWNET else []),
-        ("put the jail's tree and its mounts together", trees.assemble),
+        ("keep its mounts to itself", partial(mount, "none", "/", "none", MS_REC | MS_PRIVATE)),
+        ("put the jail's tree and its mounts together", partial(trees.assemble, _PLACE)),
         ("make /dev and /proc", trees.furnish),
         ("enter the jail's tree", trees.enter),
         *_harmless_steps(),

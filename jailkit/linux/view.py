@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
@@ -19,10 +20,7 @@ from jailkit.linux.mounting import (
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
-    MS_PRIVATE,
-    MS_REC,
     OPEN_TREE_CLONE,
-    mount,
     mount_setattr,
     move_mount,
     new_mount,
@@ -31,8 +29,6 @@ from jailkit.linux.mounting import (
     umount2,
 )
 
-# A directory that every host has, to be covered by the instance's root until that is the root.
-_PLACE: Final = "/proc"
 _LINKS: Final = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
@@ -111,17 +107,20 @@ class Trees:
         """Make a /proc of this process's own pid namespace; with the rights of that one's owner."""
         self._proc = new_mount("proc", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
-    def assemble(self) -> None:
-        """Put all parts together below _PLACE of a mount namespace of its own."""
-        mount("none", "/", "none", MS_REC | MS_PRIVATE)
+    def assemble(self, place: str) -> None:
+        """Put all parts together at a directory that they cover, in a mount namespace of its own."""
+        shares = [_Share(self._root, "/")]
+        shares += [_Share(tree, g.target) for g, tree in zip(self._view.grafts, self._grafts, strict=True)]
         if self._view.ephemeral:
-            self._root = _overlay(self._root)
-        move_mount(self._root, AT_FDCWD, _PLACE, 0)
+            written = [self._view.root, *self._view.grafts]
+            shares = _overlaid(shares, [graft.read_only for graft in written], place)
+            self._root = shares[0].tree
+        move_mount(self._root, AT_FDCWD, place, 0)
         for part in self._view.memory:
             options = {"size": str(part.size), "mode": f"{part.mode:o}"}
             self._attach(new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), part.target)
-        for graft, tree in zip(self._view.grafts, self._grafts, strict=True):
-            self._attach(tree, graft.target)
+        for share in shares[1:]:
+            self._attach(share.tree, share.target)
 
     def furnish(self) -> None:
         """Attach /proc and a /dev of its own."""
@@ -163,15 +162,40 @@ def _open_graft(graft: Graft, *, setuid: bool) -> int:
     return tree
 
 
-def _overlay(lower: int) -> int:
-    """Lay a tmpfs over a tree, and give the mount of both (Documentation/filesystems/overlayfs.rst)."""
+class _Share(NamedTuple):
+    """A detached tree, and where it goes."""
+
+    tree: int
+    target: str
+
+
+def _overlaid(shares: Sequence[_Share], read_only: Sequence[bool], place: str) -> list[_Share]:
+    """Lay memory over each tree that could be written to, so that what is under it stays as it is."""
     base = new_mount("tmpfs", {"size": _UPPER, "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-    move_mount(base, AT_FDCWD, _PLACE, 0)
+    move_mount(base, AT_FDCWD, place, 0)
+    result = []
+    for number, (share, kept) in enumerate(zip(shares, read_only, strict=True)):
+        if kept:
+            result.append(share)
+        elif stat.S_ISDIR(os.fstat(share.tree).st_mode):
+            result.append(share._replace(tree=_overlay(share.tree, f"{place}/{number}")))
+        else:  # An overlay has directories only.
+            mount_setattr(share.tree, MOUNT_ATTR_RDONLY)
+            result.append(share)
+    os.close(base)
+    return result
+
+
+def _overlay(lower: int, folder: str) -> int:
+    """Give the mount of a tree with memory over it (Documentation/filesystems/overlayfs.rst)."""
+    os.mkdir(folder)
     for name in ("lower", "upper", "work"):
-        os.mkdir(name, dir_fd=base)
-    move_mount(lower, base, "lower", 0)
-    os.chmod("upper", stat.S_IMODE(os.stat("lower", dir_fd=base).st_mode), dir_fd=base)
-    options = {name: f"{_PLACE}/{name[:-3]}" for name in ("lowerdir", "upperdir", "workdir")}
+        os.mkdir(f"{folder}/{name}")
+    status = os.fstat(lower)
+    os.chown(f"{folder}/upper", status.st_uid, status.st_gid)
+    os.chmod(f"{folder}/upper", stat.S_IMODE(status.st_mode))
+    move_mount(lower, AT_FDCWD, f"{folder}/lower", 0)
+    options = {name: f"{folder}/{name[:-3]}" for name in ("lowerdir", "upperdir", "workdir")}
     return new_mount("overlay", options | {"userxattr": ""}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 

@@ -78,6 +78,8 @@ def _seccomp_filter(_folder: Path) -> str | None:
         "import ctypes, errno; c = ctypes.CDLL(None, use_errno=True)\nassert c.prctl(22, 2, 0, 0, 0) == -1\n"
         "assert ctypes.get_errno() == errno.EFAULT"
     )
+
+
 def _lxc(_folder: Path) -> str | None:
     return _exists("lxc-start")(_folder) or _run(sys.executable, "-I", "-c", "import _lxc")
 

@@ -63,9 +63,6 @@ def _root(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     yield "lxc.rootfs.path", f"dir:{STAGED_ROOT}"
     yield "lxc.rootfs.mount", STAGED_MOUNT
     yield "lxc.rootfs.managed", "0"
-    options = [*(["idmap=container"] if order.ids else []), *(["ro"] if order.read_only else [])]
-    if options:
-        yield "lxc.rootfs.options", ",".join(options)
     if order.ids:
         for kind in ("u", "g"):
             yield "lxc.idmap", f"{kind} 0 {order.ids[0]} {order.ids[1]}"
@@ -80,11 +77,10 @@ def _mounts(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     # LXC's own /dev always has all six nodes.
     yield "lxc.autodev", "0"
     yield _entry("none", "dev", "tmpfs", "nosuid,nodev,noexec,mode=755,size=64k")
-    for name in order.devices:
+    for name in order.view.devices:
         yield _entry(f"/dev/{name}", f"dev/{name}", "none", "bind,nosuid,noexec,create=file")
-    yield _entry("none", "dev/shm", "tmpfs", f"nosuid,nodev,noexec,mode=1777,size={order.tmp_size},create=dir")
+    yield _entry("none", "dev/shm", "tmpfs", f"nosuid,nodev,noexec,mode=1777,size={order.shm_size},create=dir")
     yield _entry(STAGED_INIT, INIT.lstrip("/"), "none", "bind,ro,nosuid,nodev,create=file")
-    yield _entry("none", "tmp", "tmpfs", f"nosuid,nodev,mode=1777,size={order.tmp_size}")
     for path in order.hidden_files:
         yield _entry("/dev/null", path.lstrip("/"), "none", "bind,ro,nosuid,noexec")
     for path in order.hidden_folders:
@@ -118,7 +114,7 @@ def _groups(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     if order.device_rules:
         prefix = "lxc.cgroup.devices" if order.device_rules == 1 else "lxc.cgroup2.devices"
         yield f"{prefix}.deny", "a"
-        nodes = [f"c {major}:{minor} rwm" for major, minor in (DEVICES[name] for name in order.devices)]
+        nodes = [f"c {major}:{minor} rwm" for major, minor in (DEVICES[name] for name in order.view.devices)]
         for rule in (*nodes, *_PTS):
             yield f"{prefix}.allow", rule
 

@@ -21,7 +21,7 @@ from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_error
 from jailkit.errors import BackendError
-from jailkit.linux.spawn import above_streams
+from jailkit.linux.fork import above_streams
 
 _PATIENCE: Final = 30.0  # seconds for an answer; longer than the worker's own, which knows more
 _GRACE: Final = 5.0  # seconds for a killed monitor to go

@@ -12,7 +12,7 @@ class LaunchOrder(NamedTuple):
 
     Attributes:
         name: the container's; LXC refuses a second of that name on the host.
-        root: path of the prepared root; whoever may enter it, the container's root can.
+        view: what the container shows, but for /dev, /proc and /sys; owners on disk are those inside.
         folder: the instance's own, for configuration, log and console; made where it is not there.
         group: the cgroup of the instance in every hierarchy, without a leading slash. LXC makes it and refuses one
             that is there.
@@ -22,10 +22,8 @@ class LaunchOrder(NamedTuple):
         network: at `none` and `bridge` there is an empty namespace, into which others may put an interface.
         seccomp: path of the policy in LXC's own format.
         capabilities: names of capabilities(7) that the bounding set keeps.
-        devices: names of jailkit.linux.devices that /dev has.
         device_rules: version of the cgroup hierarchy that has the devices controller; None where nothing has.
-        read_only: the root, which then has all points where something is mounted.
-        tmp_size: bytes, of /tmp and of /dev/shm each.
+        shm_size: bytes of /dev/shm.
         limits: resource limits by the names of LXC, such as `nofile`, of the first process.
         hidden_files, hidden_folders: paths below /proc and /sys that are covered; those that the kernel has.
         apparmor: a profile; None where the kernel has no AppArmor.
@@ -33,7 +31,7 @@ class LaunchOrder(NamedTuple):
     """
 
     name: str
-    root: str
+    view: View
     folder: str
     group: str
     monitor_group: str
@@ -43,10 +41,8 @@ class LaunchOrder(NamedTuple):
     seccomp: str | None = None
     capabilities: tuple[str, ...] = ()
     no_new_privileges: bool = True
-    devices: tuple[str, ...] = ()
     device_rules: Literal[1, 2] | None = None
-    read_only: bool = False
-    tmp_size: int = 16 << 20
+    shm_size: int = 64 << 20
     limits: tuple[tuple[str, int], ...] = ()
     hidden_files: tuple[str, ...] = ()
     hidden_folders: tuple[str, ...] = ()

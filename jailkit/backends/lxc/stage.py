@@ -32,8 +32,8 @@ from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_record
 from jailkit.errors import BackendError
 from jailkit.linux.idle import idle_program
-from jailkit.linux.libc import (
-    CLONE_NEWNS,
+from jailkit.linux.libc import CLONE_NEWNS, PR_SET_PDEATHSIG, prctl, unshare
+from jailkit.linux.mounting import (
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
@@ -41,10 +41,7 @@ from jailkit.linux.libc import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
-    PR_SET_PDEATHSIG,
     mount,
-    prctl,
-    unshare,
 )
 
 _GO: Final = b"x"
