@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.instance import Init, doors_of, find_init
 from jailkit.backends.namespaced import Namespaced
-from jailkit.backends.view import id_maps, namespaces_of, view_of
+from jailkit.backends.view import namespaces_of, view_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import BackendName
 from jailkit.linux.launch import Blueprint, failure_of, launch, launch_apart
-from jailkit.linux.userns import make_userns
+from jailkit.linux.userns import Owners, make_owners
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Group
@@ -36,10 +35,9 @@ class HardenedBackend(Namespaced):
         """
         try:
             with doors_of(leaf) as doors:
-                userns = _user_namespaces(_range_of(jail))
                 blueprint = Blueprint(
-                    view=view_of(jail, userns, ephemeral=ephemeral),
-                    userns=userns[True],
+                    view=view_of(jail, ephemeral=ephemeral),
+                    owners=_owners(_range_of(jail)),
                     namespaces=namespaces_of(jail.runtime.isolation, user=False),
                     hostname=jail.name,
                     tasks=doors.tasks,
@@ -80,5 +78,5 @@ def _range_of(jail: Jail) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=_KEPT)
-def _user_namespaces(ids: tuple[int, int]) -> Mapping[bool, int]:
-    return {read_only: make_userns(maps) for read_only, maps in id_maps(ids).items()}
+def _owners(ids: tuple[int, int]) -> Owners:
+    return make_owners(*ids)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from jailkit.linux.cgroup import Demand, Io
 from jailkit.linux.devices import DEVICES
 from jailkit.linux.launch import NAMESPACES
-from jailkit.linux.userns import IdMap
 from jailkit.linux.view import Graft, Memory, View
 
 if TYPE_CHECKING:
@@ -22,40 +21,27 @@ _Value = TypeVar("_Value")
 _OPEN_MODE: Final = stat.S_ISVTX | 0o777
 
 
-def view_of(jail: Jail, userns: Mapping[bool, int] | None, *, ephemeral: bool = False) -> View:
-    """Describe what the instances of a jail see.
-
-    `userns` gives the descriptors of two user namespaces, by whether what is mapped with them is read-only: through a
-    writable part of the host's own files no file may come to belong to the host's root, whose set-user-ID bit would
-    then be a way out. None leaves all owners as they are on disk.
-    """
+def view_of(jail: Jail, *, ephemeral: bool = False) -> View:
+    """Describe what the instances of a jail see."""
     runtime = jail.runtime
-    everyone, all_but_root = (userns[True], userns[False]) if userns else (None, None)
-    grafts = [Graft(jail.volume(path), path, False, everyone) for path in runtime.volumes]
+    grafts = [Graft(jail.volume(path), path, False, own=True) for path in runtime.volumes]
     memory = []
     for mount in runtime.mounts:
         if mount.type == "bind" and mount.source is not None:
-            mapped = everyone if mount.read_only else all_but_root
-            grafts.append(Graft(mount.source, mount.target, mount.read_only, mapped))
+            grafts.append(Graft(mount.source, mount.target, mount.read_only, own=False))
         else:
             memory.append(Memory(mount.target, mount.size or _TMPFS_SIZE, _OPEN_MODE))
     covered = {graft.target for graft in grafts} | {part.target for part in memory}
     if "/tmp" not in covered:  # noqa: S108 - a path in the jail
         memory.append(Memory("/tmp", TMP_SIZE, _OPEN_MODE))  # noqa: S108
     return View(
-        root=Graft(jail.rootfs, "/", runtime.read_only_root, everyone),
+        root=Graft(jail.rootfs, "/", runtime.read_only_root, own=True),
         grafts=tuple(sorted(grafts, key=lambda graft: graft.target)),
         memory=tuple(sorted(memory)),
         devices=runtime.devices,
         ephemeral=ephemeral,
         setuid=runtime.isolation.no_new_privileges is False,
     )
-
-
-def id_maps(ids: tuple[int, int]) -> Mapping[bool, tuple[IdMap, ...]]:
-    """Give the maps of the two user namespaces of `view_of` for a jail's own range: its base and its size."""
-    base, size = ids
-    return {True: (IdMap(0, base, size),), False: (IdMap(1, base + 1, size - 1),)}
 
 
 def namespaces_of(isolation: Isolation, *, user: bool) -> int:

@@ -38,6 +38,7 @@ from jailkit.linux.libc import (
     unshare,
 )
 from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
+from jailkit.linux.userns import Owners
 from jailkit.linux.view import Trees, View
 
 NAMESPACES: Final = {
@@ -58,14 +59,14 @@ class Blueprint(NamedTuple):
     """What an instance is to be.
 
     Attributes:
-        userns: descriptor of the user namespace that owns it all; None stays in the caller's.
+        owners: of files and of all that is made; None stays in the caller's user namespace.
         namespaces: CLONE_NEW* flags of those to make besides the user and pid namespaces.
         tasks: descriptors of the files of cgroups through which to join.
         tied: it ends when the calling thread does.
     """
 
     view: View
-    userns: int | None
+    owners: Owners | None
     namespaces: int
     hostname: str
     tasks: tuple[int, ...] = ()
@@ -82,7 +83,7 @@ def launch(blueprint: Blueprint) -> Child:
         OSError: no process or no descriptor is to be had, or no pid namespace.
     """
     program = Program((_idle(),), (b"jailkit-init",), {})
-    plan = partial(_init_steps, blueprint, Trees(blueprint.view))
+    plan = partial(_init_steps, blueprint, Trees(blueprint.view, blueprint.owners))
     return fork(Birth(program, plan, care=True, own_session=True, pid_namespace=partial(unshare, CLONE_NEWPID)))
 
 
@@ -156,7 +157,7 @@ def _idle() -> int:
 
 
 def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
-    userns, namespaces = blueprint.userns, blueprint.namespaces
+    owners, namespaces = blueprint.owners, blueprint.namespaces
     return [
         ("start a session", os.setsid),
         ("open /dev/null", _null_streams),
@@ -164,7 +165,7 @@ def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
         ("join the jail's cgroup", partial(_join, blueprint.tasks)),
         ("open the jail's tree and its mounts", trees.open),
         ("make a /proc", trees.make_proc),
-        *([("enter the user namespace", partial(_become_root_of, userns))] if userns is not None else []),
+        *([("enter the user namespace", partial(_become_root_of, owners.everyone))] if owners else []),
         ("make namespaces", partial(unshare, namespaces)),
         *([("set the host name", partial(sethostname, blueprint.hostname))] if namespaces & CLONE_NEWUTS else []),
         *([("bring up the loopback interface", _loopback_up)] if namespaces & CLONE_NEWNET else []),

@@ -21,6 +21,26 @@ class IdMap(NamedTuple):
     size: int
 
 
+class Owners(NamedTuple):
+    """Descriptors of two user namespaces of one range of ids: the second knows no root.
+
+    Through a part of the host that a jail may write to no file may come to belong to the host's root: its
+    set-user-ID bit would be a way out. So what is not the jail's own is mapped with the second.
+    """
+
+    everyone: int
+    all_but_root: int
+
+
+def make_owners(base: int, size: int) -> Owners:
+    """Make both namespaces for the ids from `base` on.
+
+    Raises:
+        OSError: as `make_userns`.
+    """
+    return Owners(make_userns([IdMap(0, base, size)]), make_userns([IdMap(1, base + 1, size - 1)]))
+
+
 def make_userns(maps: Sequence[IdMap]) -> int:
     """Make a user namespace with these maps, and give a descriptor of it; it lives as long as that.
 

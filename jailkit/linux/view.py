@@ -28,6 +28,7 @@ from jailkit.linux.mounting import (
     pivot_root,
     umount2,
 )
+from jailkit.linux.userns import Owners
 
 _LINKS: Final = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
@@ -48,13 +49,13 @@ class Graft(NamedTuple):
     """A file or directory of the host that shows at `target`.
 
     Attributes:
-        userns: descriptor of the user namespace whose ids stand for those on disk; None shows the owners as they are.
+        own: it is the jail's, and nothing else of the host goes in and out there.
     """
 
     source: str
     target: str
     read_only: bool
-    userns: int | None
+    own: bool
 
 
 class Memory(NamedTuple):
@@ -83,10 +84,14 @@ class View(NamedTuple):
 
 
 class Trees:
-    """The parts of a view as detached mounts, and how they come together."""
+    """The parts of a view as detached mounts, and how they come together.
 
-    def __init__(self, view: View) -> None:
+    With `owners`, the ids on disk are those inside; without, they are the host's.
+    """
+
+    def __init__(self, view: View, owners: Owners | None) -> None:
         self._view = view
+        self._owners = owners
         self._grafts: list[int] = []
         self._devices: list[int] = []
         self._root = -1
@@ -99,9 +104,18 @@ class Trees:
             OSError: a part is not there, or its file system cannot map ids (EINVAL; mount_setattr(2)).
         """
         view = self._view
-        self._root = _open_graft(view.root, setuid=view.setuid)
-        self._grafts = [_open_graft(graft, setuid=view.setuid) for graft in view.grafts]
+        self._root = self._open_graft(view.root)
+        self._grafts = [self._open_graft(graft) for graft in view.grafts]
         self._devices = [open_tree(AT_FDCWD, f"/dev/{name}", OPEN_TREE_CLONE) for name in view.devices]
+
+    def _open_graft(self, graft: Graft) -> int:
+        tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+        attributes = MOUNT_ATTR_NODEV | (0 if self._view.setuid else MOUNT_ATTR_NOSUID)
+        mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
+        if self._owners is not None:
+            userns = self._owners.everyone if graft.own or graft.read_only else self._owners.all_but_root
+            mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, userns)
+        return tree
 
     def make_proc(self) -> None:
         """Make a /proc of this process's own pid namespace; with the rights of that one's owner."""
@@ -151,15 +165,6 @@ class Trees:
         place = openat2(self._root, target, os.O_PATH, 0, RESOLVE_IN_ROOT)
         move_mount(tree, place, "", 0)
         os.close(place)
-
-
-def _open_graft(graft: Graft, *, setuid: bool) -> int:
-    tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
-    attributes = MOUNT_ATTR_NODEV | (0 if setuid else MOUNT_ATTR_NOSUID) | (MOUNT_ATTR_RDONLY if graft.read_only else 0)
-    mount_setattr(tree, attributes, AT_RECURSIVE)
-    if graft.userns is not None:
-        mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, graft.userns)
-    return tree
 
 
 class _Share(NamedTuple):

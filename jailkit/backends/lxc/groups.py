@@ -1,8 +1,8 @@
 """Taking away the cgroups that LXC made: it makes them in every hierarchy there is, in named ones too.
 
 And ending what is in them. A container's child is tied to its monitor by PR_SET_PDEATHSIG, which the kernel forgets
-when the child changes its ids (prctl(2)). LXC sets it again, but a monitor that is killed in between leaves a child
-that waits for ever.
+when the child changes its ids (prctl(2)). LXC sets it again, but a monitor killed in between leaves a child that waits
+for ever.
 """
 
 from __future__ import annotations

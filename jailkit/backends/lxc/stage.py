@@ -34,7 +34,6 @@ from jailkit.errors import BackendError
 from jailkit.linux.idle import idle_program
 from jailkit.linux.libc import CLONE_NEWNS, PR_SET_PDEATHSIG, prctl, unshare
 from jailkit.linux.mounting import (
-    MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -43,6 +42,8 @@ from jailkit.linux.mounting import (
     MS_REC,
     mount,
 )
+from jailkit.linux.userns import make_owners
+from jailkit.linux.view import Trees
 
 _GO: Final = b"x"
 
@@ -118,32 +119,27 @@ def _steps(order: LaunchOrder) -> Iterator[tuple[str, _Act]]:
 
     yield "make a mount namespace", own_mounts
     yield f"make {order.folder}", lambda: os.makedirs(order.folder, 0o700, exist_ok=True)
-    yield f"prepare the root {order.root}", lambda: _set_stage(order)
+    yield f"prepare the root {order.view.root.source}", lambda: _set_stage(order)
     yield f"write {config_file(order)}", lambda: _write_config(order)
     yield "load the configuration", lambda: _compare(order)
     yield "execute lxc-start", lambda: _execute(order)
 
 
 def _set_stage(order: LaunchOrder) -> None:
-    # By descriptor: the path may lie where the tmpfs will be, or where the container's root may not go.
-    root = os.open(order.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Opened before the tmpfs covers a path in which they may lie.
+    trees = Trees(order.view, make_owners(*order.ids) if order.ids else None)
+    trees.open()
     with contextlib.suppress(FileExistsError):
         os.mkdir(LXC_RUN)
     mount("none", LXC_RUN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=256k")
     for folder in (STAGE, STAGED_ROOT, STAGED_MOUNT, STAGED_SYS):
         os.mkdir(folder, 0o755)
-    prepare_root(root)
-    os.close(root)
+    trees.assemble(STAGED_ROOT)
     if order.network == "host":
         mount("none", STAGED_SYS, "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     with open(STAGED_INIT, "wb") as file:
         file.write(idle_program())
         os.fchmod(file.fileno(), 0o555)
-
-
-def prepare_root(root: int) -> None:
-    """Put the tree of a descriptor where the container's root can reach it; LXC maps its ids."""
-    mount(f"/proc/self/fd/{root}", STAGED_ROOT, "none", MS_BIND | MS_REC)
 
 
 def _write_config(order: LaunchOrder) -> None:
