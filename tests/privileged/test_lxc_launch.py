@@ -1,4 +1,7 @@
-"""Containers launched by the real liblxc: what they are, and what is left of them."""
+"""Containers launched by the real liblxc: what they are, and what is left of them.
+
+The exit codes of commands are nobody's here: LXC starts an idle process, and never a command.
+"""
 
 from __future__ import annotations
 

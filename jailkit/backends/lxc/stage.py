@@ -7,6 +7,7 @@ pipe, which execve(2) closes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -95,11 +96,9 @@ def _take(step: str, act: _Act) -> None:
     try:
         act()
     except OSError as error:
-        raise BackendError(f"cannot {step}: {error.strerror or error}", details=_thing(error)) from error
-
-
-def _thing(error: OSError) -> tuple[str, ...]:
-    return (str(error.filename),) if error.filename else ()
+        remedy = "run it as root" if error.errno in (errno.EPERM, errno.EACCES) else None
+        details = (str(error.filename),) if error.filename else ()
+        raise BackendError(f"cannot {step}: {error.strerror or error}", details=details, resolution=remedy) from error
 
 
 def _tie(order: LaunchOrder, worker: int) -> None:

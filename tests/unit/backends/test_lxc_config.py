@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jailkit.backends.lxc import stage
 from jailkit.backends.lxc.config import Pairs, render, translate
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.errors import BackendError
@@ -131,6 +134,20 @@ def test_no_key_that_deletes_renames_or_is_ignored(pairs: Pairs) -> None:
     assert all(key.split(".")[2] in ("dir", "devices") for key in limits), "others are ignored in silence"
     assert values(pairs, "lxc.rootfs.managed") == ["0"]
     assert {"lxc.cgroup.dir.container", "lxc.cgroup.dir.monitor", "lxc.log.file", "lxc.apparmor.profile"} <= keys
+
+
+def test_only_the_harmless_part_of_the_binding_is_used() -> None:
+    """start crashes on a list, wait holds Python's lock, attach mixes up codes, destroy deletes any root."""
+    tree = ast.parse(Path(stage.__file__).read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "container"
+    }
+    assert used == {"clear_config", "load_config", "get_config_item", "set_config_item"}
+    assert {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} & {
+        "lxc", "_lxc",
+    } == {"_lxc"}, "python3-lxc's own set_config_item clears keys"  # fmt: skip
 
 
 def test_the_capabilities_are_one_value_of_a_file_and_no_list() -> None:
