@@ -36,7 +36,7 @@ LADDER: tuple[Level, ...] = (
         confines=False,
         mount_namespace=False,
         user_namespace=False,
-        available=False,
+        available=True,
     ),
     Level(
         "chroot-root",
@@ -76,7 +76,7 @@ LADDER: tuple[Level, ...] = (
         confines=True,
         mount_namespace=True,
         user_namespace=False,
-        available=False,
+        available=True,
     ),
     Level(
         "lxc",
@@ -86,7 +86,7 @@ LADDER: tuple[Level, ...] = (
         confines=True,
         mount_namespace=True,
         user_namespace=True,
-        available=False,
+        available=True,
     ),
 )
 

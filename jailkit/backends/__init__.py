@@ -11,6 +11,8 @@ _CLASSES = {
     "chroot-root": ("jailkit.backends.chroot", "ChrootBackend"),
     "chroot": ("jailkit.backends.chroot", "ChrootBackend"),
     "chroot-hardened": ("jailkit.backends.hardened", "HardenedBackend"),
+    "lxc-privileged": ("jailkit.backends.lxc.backend", "LxcBackend"),
+    "lxc": ("jailkit.backends.lxc.backend", "LxcBackend"),
 }
 
 

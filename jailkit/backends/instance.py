@@ -52,15 +52,44 @@ def make_leaf(jail: Jail, name: str, demand: Demand) -> Group:
         BackendError: a limit does not hold, or no group can be made.
     """
     group = group_of(jail)
-    wanted, missing = settings(demand, group.host)
-    if missing:
-        raise _not_held(jail, [f"limits.{limit.limit}: {limit.why}" for limit in missing])
+    wanted = _settings(jail, demand, group.host)
     if not group.host.usable:
         return group.leaf(name)
-    try:
+    with _refusals(jail):
         return group.make_leaf(name, wanted)
+
+
+def make_group(jail: Jail, demand: Demand) -> None:
+    """Make the jail's own group, for whoever makes that of the instance by other means; limits are read back.
+
+    Raises:
+        BackendError: as `make_leaf`.
+    """
+    group = group_of(jail)
+    wanted = _settings(jail, demand, group.host)
+    with _refusals(jail):
+        group.make(wanted)
+
+
+def read_back(jail: Jail, demand: Demand) -> list[str]:
+    """Name the limits that the jail's group does not show."""
+    group = group_of(jail)
+    return [_shown(m.setting, m.found, m.refusal) for m in group.read_back(_settings(jail, demand, group.host))]
+
+
+def _settings(jail: Jail, demand: Demand, host: Cgroups) -> list[Setting]:
+    wanted, missing = settings(demand, host)
+    if missing:
+        raise not_held(jail, [f"limits.{limit.limit}: {limit.why}" for limit in missing])
+    return wanted
+
+
+@contextlib.contextmanager
+def _refusals(jail: Jail) -> Iterator[None]:
+    try:
+        yield
     except LimitsRefusedError as error:
-        raise _not_held(jail, [_shown(m.setting, m.found, m.refusal) for m in error.mismatches]) from error
+        raise not_held(jail, [_shown(m.setting, m.found, m.refusal) for m in error.mismatches]) from error
     except OSError as error:
         raise BackendError(
             f"cannot make a cgroup for jail {jail.name}: {error.strerror}", details=[str(error.filename or "")]
@@ -74,7 +103,8 @@ def _shown(setting: Setting, found: frozenset[str] | None, refusal: str | None) 
     return f"limits.{setting.limit}: {setting.file} {now}, not {' '.join(sorted(setting.shows))}"
 
 
-def _not_held(jail: Jail, details: Sequence[str]) -> BackendError:
+def not_held(jail: Jail, details: Sequence[str]) -> BackendError:
+    """Give the error for limits that the kernel does not show."""
     return BackendError(
         f"cannot run in jail {jail.name}: the kernel does not hold its limits, so nothing was started",
         details=list(details),

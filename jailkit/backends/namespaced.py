@@ -89,6 +89,14 @@ class Namespaced:
 
     name: ClassVar[BackendName]
 
+    def make_leaf(self, jail: Jail, name: str) -> Group:
+        """Make the group of an instance, and above it that which holds the jail's limits.
+
+        Raises:
+            BackendError: a limit does not hold, or no group can be made.
+        """
+        return make_leaf(jail, name, self.demand(jail))
+
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Make an instance in a group that is there.
 
@@ -268,7 +276,7 @@ class Namespaced:
         return Instance(leaf, init, False)
 
     def _bring_up(self, jail: Jail, name: str, *, transient: bool, ephemeral: bool) -> Instance:
-        leaf = make_leaf(jail, name, self.demand(jail))
+        leaf = self.make_leaf(jail, name)
         try:
             init = self.launch(jail, leaf, transient=transient, ephemeral=ephemeral)
         except BaseException:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present
 from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
 from jailkit.linux.mounting import (
     AT_RECURSIVE,
@@ -36,13 +37,6 @@ _LINKS: Final = {
 }  # fmt: skip
 _SHM: Final = "64m"
 _UPPER: Final = "1g"
-
-# What of /proc tells about the host, or acts on it, and is not per process (proc(5)).
-PROC_READ_ONLY: Final = ("bus", "fs", "irq", "sys", "sysrq-trigger")
-PROC_HIDDEN: Final = (
-    "acpi", "asound", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kmsg", "latency_stats", "sched_debug",
-    "scsi", "timer_list", "timer_stats",
-)  # fmt: skip
 
 
 class Graft(NamedTuple):
@@ -205,33 +199,22 @@ def _overlay(lower: int, folder: str) -> int:
 
 
 def _mask(proc: int) -> None:
-    """Close what is not per process: read-only, or covered where reading alone tells too much."""
-    for name in PROC_READ_ONLY:
-        _cover(proc, name, _read_only_copy(proc, name))
-    for name in PROC_HIDDEN:
-        _cover(proc, name, _nothing_for(proc, name))
+    """Close what is not per process: settings read-only, the rest covered."""
+    settings = open_tree(proc, "sys", OPEN_TREE_CLONE | AT_RECURSIVE)
+    mount_setattr(settings, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
+    _cover(proc, "sys", settings)
+    for path in present((*HIDDEN_FILES, *HIDDEN_FOLDERS)):
+        if path.startswith("/proc/"):
+            name = path.removeprefix("/proc/")
+            _cover(proc, name, _nothing_for(proc, name))
 
 
-def _cover(proc: int, name: str, cover: int | None) -> None:
-    if cover is not None:
-        move_mount(cover, proc, name, 0)
-        os.close(cover)
+def _cover(proc: int, name: str, cover: int) -> None:
+    move_mount(cover, proc, name, 0)
+    os.close(cover)
 
 
-def _read_only_copy(proc: int, name: str) -> int | None:
-    try:
-        copy = open_tree(proc, name, OPEN_TREE_CLONE | AT_RECURSIVE)
-    except FileNotFoundError:
-        return None  # Not in this kernel.
-    mount_setattr(copy, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
-    return copy
-
-
-def _nothing_for(proc: int, name: str) -> int | None:
-    try:
-        mode = os.stat(name, dir_fd=proc).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        return new_mount("tmpfs", {"size": "0", "mode": "0555"}, MOUNT_ATTR_RDONLY)
+def _nothing_for(proc: int, name: str) -> int:
+    if stat.S_ISDIR(os.stat(name, dir_fd=proc).st_mode):
+        return new_mount("tmpfs", {"size": "4k", "mode": "0555"}, MOUNT_ATTR_RDONLY)
     return open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE)

@@ -99,6 +99,8 @@ def _privileges(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     yield "lxc.no_new_privs", str(int(order.no_new_privileges))
     if order.seccomp:
         yield "lxc.seccomp.profile", order.seccomp
+        # Else LXC skips the filter, without a word, where its own process has one already.
+        yield "lxc.seccomp.allow_nesting", "1"
     # Left out, a kernel with AppArmor refuses to start the container.
     yield "lxc.apparmor.profile", order.apparmor or "unconfined"
     yield "lxc.keyring.session", "1"

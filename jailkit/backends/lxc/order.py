@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from jailkit.linux.view import Graft, Memory, View
+
 Network = Literal["none", "host", "bridge"]
 
 
@@ -52,7 +54,10 @@ class LaunchOrder(NamedTuple):
     @classmethod
     def load(cls, data: dict[str, Any]) -> LaunchOrder:
         """Make an order from what JSON has made of one: lists where tuples were."""
-        return cls(**{key: _tuples(value) for key, value in data.items()})
+        order = cls(**{key: _tuples(value) for key, value in data.items()})
+        view = View(*order.view)
+        grafts, memory = tuple(Graft(*g) for g in view.grafts), tuple(Memory(*m) for m in view.memory)
+        return order._replace(view=view._replace(root=Graft(*view.root), grafts=grafts, memory=memory))
 
 
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has

@@ -180,7 +180,7 @@ def _compare(order: LaunchOrder) -> None:
         raise BackendError(
             f"cannot start container {order.name}: LXC has not taken the configuration as it was written",
             details=wrong,
-            resolution="another version of liblxc; 5.0 and 6.0 are known to work",
+            resolution="another version of liblxc; 5.0.2 is known to work",
         )
 
 

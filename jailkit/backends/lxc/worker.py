@@ -190,7 +190,7 @@ def _open_init(order: LaunchOrder, init: int) -> int:
         raise BackendError(
             f"cannot start container {order.name}: it is not as closed as ordered",
             details=wrong,
-            resolution="another version of liblxc; 5.0 and 6.0 are known to work",
+            resolution="another version of liblxc; 5.0.2 is known to work",
         )
     return pidfd
 

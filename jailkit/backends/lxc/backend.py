@@ -1,0 +1,125 @@
+"""The levels `lxc-privileged` and `lxc`: instances that liblxc makes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from jailkit.backends.instance import Init, group_of, make_group, not_held, read_back
+from jailkit.backends.lxc.config import pivot_group
+from jailkit.backends.lxc.groups import end_groups, remove_groups
+from jailkit.backends.lxc.launch import launch
+from jailkit.backends.lxc.order import LaunchOrder
+from jailkit.backends.namespaced import Namespaced
+from jailkit.backends.view import view_of
+from jailkit.errors import BackendError
+from jailkit.levels import BackendName
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present
+from jailkit.linux.remove import remove_tree
+
+if TYPE_CHECKING:
+    from jailkit.linux.cgroup import Group
+    from jailkit.store import Jail
+
+_MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
+_GRACE: Final = 5.0  # seconds for a monitor to end after its container
+_SETTLING: Final = 0.5
+_PAUSE: Final = 0.002
+_APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
+_PROFILE: Final = "lxc-container-default-cgns"  # that of LXC's own package
+
+
+class LxcBackend(Namespaced):
+    """Has instances made by liblxc, in a process of its own."""
+
+    name: ClassVar[BackendName] = "lxc"
+
+    def make_leaf(self, jail: Jail, name: str) -> Group:
+        """Make the group that holds the limits; LXC makes the instance's below it, and refuses one that is there."""
+        leaf = group_of(jail).leaf(name)
+        end_groups(_groups_of(leaf))
+        make_group(jail, self.demand(jail))
+        return leaf
+
+    def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
+        """Order an instance from the worker.
+
+        Raises:
+            BackendError: it does not run, with LXC's own reason; or the limits do not hold.
+        """
+        pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
+        # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
+        if wrong := read_back(jail, self.demand(jail)):
+            raise not_held(jail, wrong)
+        try:
+            return Init(pid, os.pidfd_open(pid))
+        except OSError as error:
+            raise BackendError(f"cannot start jail {jail.name}: its init is gone") from error
+
+    def dismantle(self, jail: Jail, leaf: Group) -> None:
+        """Kill an instance, let its monitor clean up, and remove all that is left.
+
+        Raises:
+            BackendError: something of it does not end.
+        """
+        group, monitor_group = _groups_of(leaf)
+        with contextlib.suppress(OSError):  # Then the next step ends it.
+            leaf.kill()
+        monitor = leaf.host._replace(parent=_MONITORS)
+        deadline = time.monotonic() + _GRACE
+        while leaf._replace(host=monitor).pids() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+        left = end_groups((group, monitor_group))
+        if left:
+            raise BackendError(f"cannot end all that runs in jail {jail.name}", details=left)
+        own, monitors = (os.path.dirname(name) for name in (group, monitor_group))
+        remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
+        remove_groups((own, monitors, os.path.dirname(own), _MONITORS), 0.0)
+        folder = _folder(jail, leaf)
+        if os.path.basename(folder) != "main" and os.path.isdir(folder):
+            remove_tree(folder)
+
+
+def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> LaunchOrder:
+    """Describe an instance to LXC."""
+    group, monitor_group = _groups_of(leaf)
+    isolation = jail.runtime.isolation
+    policy = f"{jail.directory}/seccomp.lxc"
+    devices = leaf.host.holding("devices")
+    return LaunchOrder(
+        name=leaf.name.replace("/", "."),
+        view=view_of(jail, ephemeral=ephemeral),
+        folder=_folder(jail, leaf),
+        group=group,
+        monitor_group=monitor_group,
+        hostname=jail.name,
+        ids=jail.ids,
+        network=isolation.network or "none",
+        seccomp=policy if os.path.exists(policy) else None,
+        capabilities=isolation.capabilities,
+        no_new_privileges=isolation.no_new_privileges is not False,
+        device_rules=devices.version if devices else 2 if leaf.host.tree else None,
+        hidden_files=present(HIDDEN_FILES),
+        hidden_folders=present(HIDDEN_FOLDERS),
+        apparmor=_apparmor(),
+        transient=transient,
+    )
+
+
+def _groups_of(leaf: Group) -> tuple[str, str]:
+    """Name the groups of an instance and of its monitor, as LXC wants them: without a leading slash."""
+    return f"{leaf.host.parent}/{leaf.name}", f"{_MONITORS}/{leaf.name}"
+
+
+def _folder(jail: Jail, leaf: Group) -> str:
+    return f"{jail.directory}/lxc/{leaf.name.partition('/')[2]}"
+
+
+def _apparmor() -> str | None:
+    try:
+        with open(_APPARMOR, encoding="ascii") as file:
+            return _PROFILE if file.read().startswith("Y") else None
+    except OSError:
+        return None
