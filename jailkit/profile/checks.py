@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from jailkit.profile.addresses import ANY
@@ -70,10 +70,8 @@ def _below_links(profile: Profile) -> Iterator[Located]:
     links = _topmost(profile.symlinks)
     volumes = ((path, ("volumes", number)) for number, path in enumerate(profile.volumes))
     for path, loc in chain(_placed(profile), volumes):
-        # None of the links begins with another, so that the one before a path in their order is the only one to ask.
-        before = bisect(links, path) - 1
-        if before >= 0 and path.startswith(links[before]):
-            link = links[before].removesuffix("/")
+        link = _above(path, links)
+        if link not in (None, path):
             yield loc, Refusal(f"{shown(path)} is below {shown(link)}, which `symlinks` makes a link")
 
 
@@ -84,6 +82,13 @@ def _topmost(paths: Iterable[str]) -> list[str]:
         if not found or not path.startswith(found[-1]):
             found.append(path)
     return found
+
+
+def _above(path: str, tops: Sequence[str]) -> str | None:
+    """Give the one of `tops`, as `_topmost` gives them, that a path is or is below; None if there is none."""
+    # None of them begins with another, so that the one before a path in their order is the only one to ask.
+    before = bisect(tops, f"{path}/") - 1
+    return tops[before].removesuffix("/") if before >= 0 and f"{path}/".startswith(tops[before]) else None
 
 
 def _links(profile: Profile) -> Iterator[Located]:
@@ -179,13 +184,15 @@ def _mounts(profile: Profile) -> Iterator[Located]:
 
 def _volumes(profile: Profile) -> Iterator[Located]:
     tops = _topmost(profile.volumes)
-    seen = {mount.target for mount in profile.mounts}
+    mounts = _topmost(mount.target for mount in profile.mounts)
+    seen: set[str] = set()
     for number, volume in enumerate(profile.volumes):
-        top = tops[bisect(tops, f"{volume}/") - 1]
-        if top != f"{volume}/":
-            yield ("volumes", number), Refusal(f"{shown(volume)} is in the volume {shown(top.removesuffix('/'))}")
+        if (top := _above(volume, tops)) != volume:
+            yield ("volumes", number), Refusal(f"{shown(volume)} is in the volume {shown(top)}")
         elif volume in seen:
-            yield ("volumes", number), Refusal(f"{shown(volume)} is a volume or a mount already")
+            yield ("volumes", number), Refusal(f"{shown(volume)} is a volume already")
+        elif (mount := _above(volume, mounts)) is not None:
+            yield ("volumes", number), Refusal(f"{shown(volume)} is in {shown(mount)}, which is mounted on")
         elif len(volume.encode()) + 2 * (volume.count("/") + volume.count("%")) > MAX_NAME:
             # The place where it is kept has one name, in which these two are written with three characters.
             yield ("volumes", number), Refusal(f"{shown(volume)} is too long for the path of a volume")

@@ -582,7 +582,7 @@ isolation: {network: bridged, ports: ['80:80']}
 name: x
 symlinks: {/l: /srv}
 mounts: [{type: tmpfs, target: /run}]
-volumes: [/a/b, /, /proc/x, /dev/shm, a, /a, /ab, /run, /run/x, /l/y, /ab/]
+volumes: [/a/b, /, /proc/x, /dev/shm, a, /a, /ab, /run, /run/x, /l/y, /ab/, /runs]
 """,
         [
             "4:11 volumes[0]: '/a/b' is in the volume '/a'",
@@ -590,10 +590,10 @@ volumes: [/a/b, /, /proc/x, /dev/shm, a, /a, /ab, /run, /run/x, /l/y, /ab/]
             "4:20 volumes[2]: '/proc/x' is in /proc, which belongs to the kernel",
             "4:29 volumes[3]: '/dev/shm' is in /dev, which holds only what `devices` lists",
             "4:39 volumes[4]: expected an absolute path in the jail, got 'a'",
-            "4:51 volumes[7]: '/run' is a volume or a mount already",
+            "4:51 volumes[7]: '/run' is in '/run', which is mounted on",
             "4:57 volumes[8]: '/run/x' is in the volume '/run'",
             "4:65 volumes[9]: '/l/y' is below '/l', which `symlinks` makes a link",
-            "4:71 volumes[10]: '/ab' is a volume or a mount already",
+            "4:71 volumes[10]: '/ab' is a volume already",
         ],
     ),
     (
