@@ -22,6 +22,7 @@ from jailkit.manifest import Manifest
 from jailkit.plan.model import Plan
 from jailkit.realize import Progress, realize
 from jailkit.store import Image, Jail, Store, write_text
+from jailkit.store.images import read_image
 
 
 class Standing(NamedTuple):
@@ -62,13 +63,15 @@ def _find(plan: Plan, store: Store, stack: contextlib.ExitStack) -> Standing | N
     """Give an image that was made from an equal plan, if neither it nor the host has changed since."""
     digest, host = plan_digest(plan), Host()
     for name in store.images():
+        known = read_image(f"{store.home}/images/{name}")
+        if known is None or known.plan != digest:
+            continue  # Not locked only to be looked at: somebody may hold it for long.
         with contextlib.ExitStack() as held:
             image = held.enter_context(store.held_image(name))
-            if image is not None and image.plan == digest:
-                manifest = whole_manifest(image)
-                if manifest is not None and is_sound(image, manifest) and _is_current(manifest, host):
-                    stack.enter_context(held.pop_all())
-                    return Standing(image, manifest)
+            manifest = whole_manifest(image) if image else None
+            if image and manifest and is_sound(image, manifest) and _is_current(manifest, host):
+                stack.enter_context(held.pop_all())
+                return Standing(image, manifest)
     return None
 
 
