@@ -208,8 +208,8 @@ def _compare(order: stage.LaunchOrder) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"root": "/nonexistent/root"}, "cannot prepare the root /nonexistent/root: No such file"),
-        ({"root": "/proc"}, "the file system of its tree cannot be mapped to other ids"),
+        ({"root": "/nonexistent/root"}, "cannot prepare the root /nonexistent/root: open_tree: No such file"),
+        ({"root": "/proc"}, "cannot prepare the root /proc: mount_setattr: Invalid argument"),
         ({"seccomp": "/nonexistent"}, "its filter of system calls could not be loaded"),
         ({"hostname": "x" * 80}, "LXC refuses its configuration"),
         ({"hostname": "a\nb"}, "cannot write lxc.uts.name"),

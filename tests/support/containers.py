@@ -15,12 +15,20 @@ from jailkit.backends.lxc.config import pivot_group
 from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.linux.mountinfo import cgroup_mounts, controller_mount
+from jailkit.linux.view import Graft, Memory, View
 from support.jails import make_tree
 
 IDS = (2_000_000, 65_536)
 
 
 _PLACES = itertools.count()
+
+
+def viewed(
+    root: str, *, devices: tuple[str, ...] = (), read_only: bool = False, memory: tuple[Memory, ...] = ()
+) -> View:
+    """Give the view of a tree and nothing else of the host."""
+    return View(Graft(root, "/", read_only, own=True), memory=memory, devices=devices)
 
 
 class Place:
@@ -40,10 +48,16 @@ class Place:
         """Give an order for one more container, in a user namespace unless `ids` says otherwise."""
         self._count += 1
         name = f"{self.base}-{self._count}"
+        view = viewed(
+            fields.pop("root", str(self.root)),
+            devices=fields.pop("devices", ("null", "zero")),
+            read_only=fields.pop("read_only", False),
+            memory=(Memory("/tmp", fields.pop("tmp_size", 1 << 24), 0o1777),),
+        )
         defaults: dict[str, Any] = {
-            "name": name, "root": str(self.root), "folder": str(self.folder / name), "group": f"{self.base}/{name}",
+            "name": name, "view": view, "folder": str(self.folder / name), "group": f"{self.base}/{name}",
             "monitor_group": f"{self.base}-monitor/{name}", "hostname": "box", "ids": IDS, "transient": True,
-            "devices": ("null", "zero"), "device_rules": 1 if controller_mount("devices") else None,
+            "device_rules": 1 if controller_mount("devices") else None,
         }  # fmt: skip
         return LaunchOrder(**(defaults | fields))
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.containers import viewed
 
 from jailkit.backends.lxc import stage
 from jailkit.backends.lxc.config import Pairs, render, translate
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.errors import BackendError
+from jailkit.linux.view import Graft, Memory, View
 
 PLAIN: dict[str, Any] = {
-    "name": "box-1a2b3c4d-main", "root": "/srv/root", "folder": "/srv/lxc/main", "group": "jailkit/box/main",
+    "name": "box-1a2b3c4d-main", "view": viewed("/srv/root"), "folder": "/srv/lxc/main", "group": "jailkit/box/main",
     "monitor_group": "jailkit-monitor/box/main", "hostname": "box",
 }  # fmt: skip
 
@@ -30,8 +32,8 @@ def values(pairs: Pairs, key: str) -> list[str]:
 
 def test_the_whole_of_a_container_that_asks_for_everything() -> None:
     pairs = config(
-        ids=(2000000, 65536), seccomp="/srv/seccomp.lxc", devices=("null", "zero"), device_rules=1, read_only=True,
-        tmp_size=1 << 20, limits=(("nofile", 256), ("fsize", 4096)), hidden_files=("/proc/keys",),
+        ids=(2000000, 65536), seccomp="/srv/seccomp.lxc", view=viewed("/srv/root", devices=("null", "zero")),
+        device_rules=1, shm_size=1 << 20, limits=(("nofile", 256), ("fsize", 4096)), hidden_files=("/proc/keys",),
         hidden_folders=("/proc/acpi",), apparmor="jail", capabilities=("CAP_CHOWN", "CAP_NET_BIND_SERVICE"),
     )  # fmt: skip
     assert (
@@ -41,7 +43,6 @@ lxc.uts.name = box
 lxc.rootfs.path = dir:/run/lxc/jailkit/root
 lxc.rootfs.mount = /run/lxc/jailkit/mount
 lxc.rootfs.managed = 0
-lxc.rootfs.options = idmap=container,ro
 lxc.idmap = u 0 2000000 65536
 lxc.idmap = g 0 2000000 65536
 lxc.init.cmd = /dev/.jailkit-init
@@ -53,7 +54,6 @@ lxc.mount.entry = /dev/null dev/null none bind,nosuid,noexec,create=file 0 0
 lxc.mount.entry = /dev/zero dev/zero none bind,nosuid,noexec,create=file 0 0
 lxc.mount.entry = none dev/shm tmpfs nosuid,nodev,noexec,mode=1777,size=1048576,create=dir 0 0
 lxc.mount.entry = /run/lxc/jailkit/init dev/.jailkit-init none bind,ro,nosuid,nodev,create=file 0 0
-lxc.mount.entry = none tmp tmpfs nosuid,nodev,mode=1777,size=1048576 0 0
 lxc.mount.entry = /dev/null proc/keys none bind,ro,nosuid,noexec 0 0
 lxc.mount.entry = none proc/acpi tmpfs ro,nosuid,nodev,noexec,size=4k 0 0
 lxc.pty.max = 64
@@ -61,6 +61,7 @@ lxc.tty.max = 0
 lxc.cap.keep = chown net_bind_service
 lxc.no_new_privs = 1
 lxc.seccomp.profile = /srv/seccomp.lxc
+lxc.seccomp.allow_nesting = 1
 lxc.apparmor.profile = jail
 lxc.keyring.session = 1
 lxc.prlimit.core = 0
@@ -88,9 +89,8 @@ lxc.log.level = WARN
     ("fields", "key", "wanted"),
     [
         ({}, "lxc.idmap", []),
-        ({}, "lxc.rootfs.options", []),
-        ({"read_only": True}, "lxc.rootfs.options", ["ro"]),
-        ({"ids": (5, 6)}, "lxc.rootfs.options", ["idmap=container"]),
+        # The worker maps the owners itself, and makes the tree read-only.
+        ({"ids": (5, 6)}, "lxc.rootfs.options", []),
         ({}, "lxc.cap.keep", ["none"]),
         ({}, "lxc.apparmor.profile", ["unconfined"]),
         ({}, "lxc.seccomp.profile", []),
@@ -120,7 +120,7 @@ def test_sysfs_of_the_hosts_network_comes_from_outside_of_a_user_namespace() -> 
 EVERYTHING = [
     config(**fields, network=network)
     for network in ("none", "host", "bridge")
-    for fields in ({}, {"ids": (5, 6)}, {"read_only": True}, {"device_rules": 1}, {"transient": True})
+    for fields in ({}, {"ids": (5, 6)}, {"device_rules": 1}, {"transient": True})
 ]
 
 
@@ -162,7 +162,8 @@ def test_a_value_cannot_begin_another_line(text: str) -> None:
 
 
 def test_an_order_comes_through_json_as_it_was() -> None:
-    order = LaunchOrder(**PLAIN, ids=(1, 2), limits=(("nofile", 3),), devices=("null",), hidden_files=("/proc/keys",))
-    odd = order._replace(root="/srv/\udcff")
+    order = LaunchOrder(**PLAIN, ids=(1, 2), limits=(("nofile", 3),), hidden_files=("/proc/keys",))
+    graft = Graft("/srv/\udcff", "/srv", True, own=False)
+    odd = order._replace(view=View(graft, (graft, graft), (Memory("/tmp", 1, 0o1777),), ("null",), ephemeral=True))
     for one in (order, odd):
         assert LaunchOrder.load(json.loads(json.dumps(one._asdict()))) == one

@@ -11,6 +11,8 @@ from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest
 from jailkit.backends.chroot import ChrootBackend
 from jailkit.backends.entering import DEFAULT_PATH, translate
+from jailkit.backends.hardened import HardenedBackend
+from jailkit.backends.lxc.backend import LxcBackend
 from jailkit.errors import BackendError, UsageError
 from jailkit.linux.capabilities import CAPABILITIES, capability_mask
 from jailkit.linux.enter import Confinement, Entering, Identity, by_chroot, steps
@@ -152,6 +154,9 @@ def test_capabilities_have_their_kernel_numbers() -> None:
 def test_backends_by_level() -> None:
     assert isinstance(backend_for("chroot"), ChrootBackend)
     assert isinstance(backend_for("chroot-root"), ChrootBackend)
-    for level in ("lxc", "host", "nonsense"):
+    assert isinstance(backend_for("chroot-hardened"), HardenedBackend)
+    assert isinstance(backend_for("lxc"), LxcBackend)
+    assert isinstance(backend_for("lxc-privileged"), LxcBackend)
+    for level in ("host", "nonsense"):
         with pytest.raises(BackendError, match=f"cannot use level {level}"):
             backend_for(level)
