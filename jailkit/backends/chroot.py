@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap
 from jailkit.backends.entering import RunningChild, start_command, translate
+from jailkit.backends.rooted import Rooted
 from jailkit.errors import BackendError, PrivilegeError, StateError
 from jailkit.levels import BackendName
 from jailkit.linux.enter import by_chroot
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jailkit.store import Jail
 
 
-class ChrootBackend:
+class ChrootBackend(Rooted):
     """Enters a tree of copied files with chroot(2)."""
 
     name: ClassVar[BackendName] = "chroot"
@@ -56,40 +56,6 @@ class ChrootBackend:
             raise PrivilegeError(f"cannot enter jail {jail.name}: chroot(2) needs root", resolution="run it with sudo")
         with _open_root(jail) as root:
             return start_command(jail, entering, by_chroot(root), request)
-
-    def processes(self, jail: Jail) -> Sequence[int]:
-        """Give the pids of all processes whose root is the jail's tree or lies in it.
-
-        Raises:
-            BackendError: /proc is not mounted, or processes come and go so fast that there may be some.
-        """
-        from jailkit.linux.process import processes_rooted_in
-
-        return _ask(jail, partial(processes_rooted_in, jail.rootfs))
-
-    def kill(self, jail: Jail, patience: float) -> Sequence[int]:
-        """Kill all processes whose root is the jail's tree or lies in it; give the pids of those that are left.
-
-        Raises:
-            BackendError: as `processes`.
-        """
-        from jailkit.linux.process import end_rooted_in
-
-        return _ask(jail, partial(end_rooted_in, jail.rootfs, patience))
-
-
-def _ask(jail: Jail, question: Callable[[], Sequence[int]]) -> Sequence[int]:
-    try:
-        return question()
-    except BlockingIOError as error:
-        raise BackendError(
-            f"cannot be sure that nothing runs in jail {jail.name}: {error.strerror}",
-            resolution=f"wait, or end what starts processes all the time; jailkit destroy --force {jail.name} tries to",
-        ) from error
-    except OSError as error:
-        if not os.path.isdir(jail.rootfs):
-            return []  # Nobody can live in a tree that is gone, or went this moment.
-        raise BackendError(f"cannot list the processes in jail {jail.name}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from jailkit.linux.libc import PR_SET_CHILD_SUBREAPER, prctl
 
 _PATIENCE: Final = 3.0  # seconds in which processes that keep forking are looked for
 _PAUSE: Final = 0.001  # seconds that killed processes get before the next look
+_GLANCE: Final = 0.01  # seconds between looks at processes that were asked to end
 
 
 class Process(NamedTuple):
@@ -159,7 +160,7 @@ def _send(process: Process, number: signal.Signals) -> None:
     _signal_if(process.pid, number, same)
 
 
-def _signal_if(pid: int, number: signal.Signals, condition: Callable[[], bool]) -> None:
+def _signal_if(pid: int, number: int, condition: Callable[[], bool]) -> None:
     """Signal a process of which `condition` is true. Its pidfd is opened first, so that no reused pid is ever hit."""
     with contextlib.suppress(ProcessLookupError):  # It ended by itself.
         descriptor = os.pidfd_open(pid)
@@ -222,6 +223,32 @@ def end_rooted_in(path: str, patience: float) -> list[int]:
     return []
 
 
+def signal_rooted_in(path: str, number: int, patience: float) -> list[int]:
+    """Signal the processes whose root directory is `path` or lies below it, each once, and wait until they are gone.
+
+    Those that they start meanwhile are signalled too. Gives the pids of those that are there after `patience` seconds,
+    sorted.
+
+    Raises:
+        BlockingIOError, FileNotFoundError: as `processes_rooted_in`.
+    """
+    census = _Census(path)
+    deadline = time.monotonic() + patience
+    told: set[int] = set()
+    quiet = 0
+    while quiet < 2:  # As in `processes_rooted_in`.
+        found = set(census.count())
+        for pid in found - told:
+            census.signal(pid, number)
+        if time.monotonic() > deadline:
+            return _some_of(found)
+        if found:
+            time.sleep(_GLANCE)
+        told = found  # A pid that is gone may be another process's next time.
+        quiet = 0 if found else quiet + census.sure
+    return []
+
+
 def _some_of(pids: set[int]) -> list[int]:
     if not pids:
         raise BlockingIOError(errno.EAGAIN, "processes come and go too fast to be looked at")
@@ -274,7 +301,7 @@ class _Census:
                 self._passed.add(key)
         return False
 
-    def signal(self, pid: int, number: signal.Signals) -> None:
+    def signal(self, pid: int, number: int) -> None:
         """Signal a process that was counted, if it still belongs to the tree."""
         _signal_if(pid, number, lambda: _is_rooted(pid, self._path, self._root))
 
