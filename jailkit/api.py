@@ -13,16 +13,17 @@ Example::
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jailkit.backends.base import ExecRequest, ExecResult
+from jailkit.backends.base import ExecRequest, ExecResult, Stats, Status
 from jailkit.errors import UsageError
 from jailkit.lifecycle.enter import run as run_in
 from jailkit.lifecycle.enter import started_in
 from jailkit.store import Jail, Store
 
 if TYPE_CHECKING:
+    from jailkit.lifecycle.runs import LastRun
     from jailkit.lifecycle.update import Update
     from jailkit.lifecycle.verify import Verification
 
@@ -93,6 +94,100 @@ class OpenJail:
         from jailkit.lifecycle.update import update
 
         return update(self.name, self._store, accept_gaps=accept_gaps)
+
+    def start(self) -> None:
+        """Start the jail as `jailkit start` does, and return when its command runs.
+
+        Raises:
+            StateError: it runs already, has nothing to run, or another command is changing it.
+            BackendError: it could not be started.
+        """
+        from jailkit.lifecycle.start import start
+
+        start(self.name, self._store)
+
+    def stop(self, *, signal: int | None = None, timeout: float | None = None) -> None:
+        """Stop the jail as `jailkit stop` does: nothing runs in it afterwards. No error when nothing did.
+
+        Args:
+            signal: the number of the signal that asks to end; None takes the profile's.
+            timeout: seconds until what is left is killed; None takes the profile's.
+
+        Raises:
+            StateError, BackendError: something could not be ended, or another command is changing the jail.
+        """
+        from jailkit.lifecycle.stop import stop
+
+        stop(self.name, self._store, number=signal, timeout=timeout)
+
+    def freeze(self) -> None:
+        """Keep everything in the running jail from going on.
+
+        Raises:
+            StateError: it does not run, or its level cannot.
+            BackendError: the kernel did not.
+        """
+        from jailkit.lifecycle.stop import freeze
+
+        freeze(self.name, self._store)
+
+    def unfreeze(self) -> None:
+        """Let everything in the frozen jail go on.
+
+        Raises:
+            StateError, BackendError: as `freeze`.
+        """
+        from jailkit.lifecycle.stop import unfreeze
+
+        unfreeze(self.name, self._store)
+
+    @property
+    def status(self) -> Status:
+        """Whether the jail is stopped, running or frozen, asked of the kernel.
+
+        Raises:
+            StateError: the jail is gone or damaged.
+            BackendError: it cannot be told.
+        """
+        from jailkit.lifecycle.stop import status
+
+        return status(self.name, self._store)
+
+    def stats(self) -> Stats:
+        """Read what the jail uses.
+
+        Raises:
+            StateError: the jail is gone or damaged.
+            BackendError: it cannot be read.
+        """
+        from jailkit.lifecycle.stop import stats
+
+        return stats(self.name, self._store)
+
+    def logs(self, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
+        """Give what the jail's command wrote, in pieces, the oldest first.
+
+        Args:
+            tail: only so many lines from the end.
+            follow: go on with what it writes from now on, until it ends.
+
+        Raises:
+            StateError: the jail is gone or damaged.
+        """
+        from jailkit.lifecycle.logs import read
+
+        return read(self.record, tail=tail, follow=follow)
+
+    @property
+    def last_run(self) -> LastRun | None:
+        """How the last run of the jail's command ended; None when there was none.
+
+        Raises:
+            StateError: the jail is gone or damaged.
+        """
+        from jailkit.lifecycle.runs import read_last
+
+        return read_last(self.record)
 
     def destroy(self, *, force: bool = False) -> None:
         """Delete the jail as `jailkit destroy` does."""

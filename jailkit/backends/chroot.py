@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jailkit.backends.base import ExecRequest, ExecResult, Gap
 from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.rooted import Rooted
-from jailkit.errors import BackendError, PrivilegeError, StateError
+from jailkit.errors import PrivilegeError, StateError
 from jailkit.levels import BackendName
 from jailkit.linux.enter import by_chroot
 from jailkit.linux.fork import above_streams

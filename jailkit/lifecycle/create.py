@@ -214,6 +214,7 @@ def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: Non
             yield jail
         finally:
             end_all(jail)
+            backend_for(jail.level).release(jail)
 
 
 def is_profile(argument: str, store: Store) -> bool:

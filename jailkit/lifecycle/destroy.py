@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 from jailkit.backends import backend_for
 from jailkit.errors import StateError
+from jailkit.levels import LEVELS
+from jailkit.lifecycle.stop import end, refuse_supervised, running
 from jailkit.linux.mountinfo import mounts_below
 from jailkit.store import Jail, Store, is_marked, read_jail
 from jailkit.text import counted
@@ -23,8 +27,12 @@ def destroy(name: str, store: Store, *, force: bool = False) -> None:
     """
     if force:
         end_processes(name, store)
+    else:
+        refuse_supervised(name, store, "destroy")
     with store.locked(name, exclusive=True, patience=PATIENCE if force else 0.0) as directory:
-        _check(name, directory, store, force=force)
+        jail = _check(name, directory, store, force=force)
+        if jail:
+            backend_for(jail.level).release(jail)
         failures = store.discard(name)
     if failures:
         raise StateError(
@@ -34,7 +42,8 @@ def destroy(name: str, store: Store, *, force: bool = False) -> None:
         )
 
 
-def _check(name: str, directory: str, store: Store, *, force: bool) -> None:
+def _check(name: str, directory: str, store: Store, *, force: bool) -> Jail | None:
+    """Refuse to delete what is no jail or is in use. Gives the jail, None for one with a damaged record."""
     if not is_marked(directory):
         raise StateError(
             f"cannot destroy {directory}: it does not carry jailkit's marker",
@@ -49,8 +58,9 @@ def _check(name: str, directory: str, store: Store, *, force: bool) -> None:
                 f"cannot destroy jail {name}: its record is damaged",
                 resolution=f"jailkit destroy --force {name}",
             ) from error
-        return
+        return None
     check_idle(jail, "destroy")
+    return jail
 
 
 def check_mounts(name: str, store: Store) -> None:
@@ -78,12 +88,16 @@ def check_mounts(name: str, store: Store) -> None:
 
 
 def check_idle(jail: Jail, verb: str) -> None:
-    """Refuse while processes live in a jail; `verb` is the command that would end them with --force.
+    """Refuse while a jail runs or processes live in it; `verb` is the command that would end them with --force.
 
     Raises:
-        StateError: some do.
+        StateError: it does, or some do.
     """
-    pids = backend_for(jail.level).processes(jail)
+    backend = backend_for(jail.level)
+    # Without namespaces a jail runs while processes live in it, and which ones says more.
+    if LEVELS[jail.level].mount_namespace and backend.status(jail) != "stopped":
+        raise running(jail.name, verb)
+    pids = backend.processes(jail)
     if pids:
         raise StateError(
             f"cannot {verb} jail {jail.name}: {counted(len(pids), 'process')} in it",
@@ -93,7 +107,9 @@ def check_idle(jail: Jail, verb: str) -> None:
 
 
 def end_processes(name: str, store: Store) -> None:
-    """Kill every process in the jail `name`. With a damaged record none is looked for before its tree is deleted.
+    """Stop the jail `name` at once, and kill every process in it.
+
+    With a damaged record none is looked for before its tree is deleted.
 
     Raises:
         StateError, BackendError: as `end_all`.
@@ -103,6 +119,7 @@ def end_processes(name: str, store: Store) -> None:
         jail = read_jail(directory)
     except (OSError, StateError):
         return  # A damaged record: `destroy` decides.
+    end(jail, signal.SIGKILL, 0.0)
     end_all(jail)
 
 

@@ -15,6 +15,8 @@ from jailkit.lifecycle.carry import Carried, carry
 from jailkit.lifecycle.create import Order, accept, build, check_gaps, check_level, check_privilege, order
 from jailkit.lifecycle.destroy import PATIENCE, check_idle, check_mounts, end_processes
 from jailkit.lifecycle.drift import drifts
+from jailkit.lifecycle.runs import LOGS
+from jailkit.lifecycle.stop import refuse_supervised
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.lifecycle.volumes import make_volumes
 from jailkit.linux.paths import Tree
@@ -73,6 +75,7 @@ def update(
             carried = _carry(jail, read_jail(draft), old)
             make_volumes(read_jail(draft), store, jail)
             left = store.swap(draft, name)
+            _bring_logs(name, store)
     added, removed, changed = _differences(old, new)
     return Update(
         name,
@@ -93,6 +96,8 @@ def _held(name: str, store: Store, *, force: bool) -> Iterator[Jail]:
     """Hold a jail in which nothing runs and nothing is mounted; with `force` its processes are killed first."""
     if force:
         end_processes(name, store)
+    else:
+        refuse_supervised(name, store, "update")
     with store.locked(name, exclusive=True, patience=PATIENCE if force else 0.0) as directory:
         jail = read_jail(directory)
         check_privilege(jail.level)
@@ -164,7 +169,16 @@ def rollback(name: str, store: Store, *, force: bool = False) -> Jail:
     """
     with _held(name, store, force=force):
         store.rollback(name)
+        _bring_logs(name, store)
     return store.load(name)
+
+
+def _bring_logs(name: str, store: Store) -> None:
+    """Let the logs stay with the name when the trees are exchanged; if they cannot, they stay with the tree."""
+    before = f"{store.home}/previous/{name}/{LOGS}"
+    if os.path.isdir(before):
+        with contextlib.suppress(OSError):
+            os.rename(before, f"{store.home}/jails/{name}/{LOGS}")
 
 
 def _differences(old: Manifest, new: Manifest) -> tuple[list[str], list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -67,6 +68,25 @@ def _jailed_processes(folder: str) -> Iterator[str]:
             yield f"process {entry.name} ({name}) has its root in {root}"
 
 
+def _supervisors(folder: str) -> Iterator[str]:
+    for pid in supervisors(folder):
+        yield f"supervisor {pid} of a jail below {folder}"
+
+
+def supervisors(folder: str) -> list[int]:
+    """Give the pids of the supervisors of jails in or below a folder."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                words = os.fsdecode(Path(entry.path, "cmdline").read_bytes()).split("\0")
+                if any("jailkit.lifecycle.supervise" in word for word in words[:6]) and any(
+                    _within(word, folder) for word in words[5:7]
+                ):
+                    found.append(int(entry.name))
+    return sorted(found)
+
+
 def _loop_devices(folder: str) -> Iterator[str]:
     for record in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
@@ -105,7 +125,7 @@ class Host:
         changed = [f"{path} was changed" for path, before in self.files.items() if _fingerprint(path) != before]
         mounts = [f"{point} is still mounted" for point in mount_points() if point not in self.mounts]
         left = [f"control group {group} is still there" for group in groups()]
-        return [*changed, *mounts, *left, *_jailed_processes(folder), *_loop_devices(folder)]
+        return [*changed, *mounts, *left, *_jailed_processes(folder), *_supervisors(folder), *_loop_devices(folder)]
 
     def settled_leftovers(self, folder: str, *, patience: float = 10.0) -> list[str]:
         """Give what is left after `patience` seconds: what is just ending is no leftover."""
