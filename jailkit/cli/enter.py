@@ -104,7 +104,7 @@ def enter_options(function: _Function) -> _Function:
         click.option(
             "--timeout",
             metavar="TIME",
-            callback=_duration,
+            callback=duration_of,
             help="Kill the command and all that it started after 30s, 5m, 1h30m.",
         ),
         click.option(
@@ -132,7 +132,8 @@ def _variable(value: str) -> tuple[str, str]:
     return name, text if separator else os.environ[name]
 
 
-def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+def duration_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Read an option such as 30s or 5m as seconds."""
     if value is None:
         return None
     from jailkit.profile.units import parse_duration

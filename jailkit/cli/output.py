@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jailkit.errors import JailkitError, StateError
 from jailkit.store import Store
 from jailkit.text import printable
 
@@ -31,6 +32,33 @@ def store_of(ctx: click.Context) -> Store:
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Print one JSON document."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=True))
+
+
+def each(names: Iterable[str], verb: str, act: Callable[[str], str | None]) -> None:
+    """Do something to several jails, and go on with the others when one fails. What `act` gives is printed.
+
+    Raises:
+        JailkitError: what failed; for several, one that has them all as details.
+    """
+    failed: list[JailkitError] = []
+    for name in dict.fromkeys(names):
+        try:
+            line = act(name)
+        except JailkitError as error:
+            failed.append(error)
+        else:
+            if line:
+                click.echo(line)
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise StateError(f"cannot {verb} {len(failed)} jails", details=[str(error) for error in failed])
+
+
+def remark(notes: Iterable[str]) -> None:
+    """Say, on standard error, what was put in order along the way."""
+    for note in notes:
+        click.echo(printable(f"note: {note}"), err=True)
 
 
 def size(count: float) -> str:

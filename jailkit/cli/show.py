@@ -12,6 +12,7 @@ from jailkit.backends import backend_for
 from jailkit.cli.complete import complete_jails
 from jailkit.cli.output import moment, print_json, size, store_of
 from jailkit.levels import LEVELS
+from jailkit.lifecycle.runs import LastRun, read_last
 from jailkit.lifecycle.verify import read_manifest
 from jailkit.manifest import Manifest, record_to_data
 from jailkit.plan.settings import Limits
@@ -43,6 +44,8 @@ def _data(jail: Jail, manifest: Manifest, store: Store, *, files: bool) -> dict[
     """Describe a jail for programs."""
     data: dict[str, object] = asdict(jail)
     data |= {"rootfs": jail.rootfs, "paths": len(manifest.records), "bytes": _bytes(manifest)}
+    last = read_last(jail)
+    data |= {"status": backend_for(jail.level).status(jail), "last_run": asdict(last) if last else None}
     data |= {"processes": _processes(jail), "packages": manifest.packages, "gaps": _gaps(jail)}
     data["previous"] = store.has_previous(jail.name)
     if files:
@@ -58,6 +61,8 @@ def _lines(jail: Jail, manifest: Manifest, store: Store) -> dict[str, str]:
         "description": jail.description,
         "level": jail.level,
         "profile": f"{jail.profile} ({jail.source})",
+        "status": backend_for(jail.level).status(jail),
+        "last run": _ending(read_last(jail)),
         "created": f"{moment(jail.created)}, generation {jail.generation}",
         "rootfs": f"{jail.rootfs}{'' if jail.image is None else ', shared and read-only'}",
         "volumes": ", ".join(f"{path} in {jail.volume(path)}" for path in _volumes(jail)),
@@ -74,6 +79,17 @@ def _lines(jail: Jail, manifest: Manifest, store: Store) -> dict[str, str]:
 
 def _volumes(jail: Jail) -> Sequence[str]:
     return jail.runtime.volumes if LEVELS[jail.level].mount_namespace else ()
+
+
+def _ending(last: LastRun | None) -> str:
+    """Say how a run of the jail's command ended."""
+    if last is None:
+        return ""
+    if last.ended is None:
+        return f"began at {moment(last.started)}, and was lost: its supervisor was killed, or the host went down"
+    why = "" if last.reason in ("exited", "signalled") else f"{last.reason}: "
+    how = f"ended by signal {last.signal}" if last.signal is not None else f"exited with {last.exit_code}"
+    return f"{why}{how} at {moment(last.ended)}, after {last.wall_time:.1f} s"
 
 
 def _bytes(manifest: Manifest) -> int:

@@ -1,8 +1,7 @@
 """Jails on disk: one folder each, written as a draft and made real by one rename.
 
     HOME/lock             held for the moments in which folders appear, move or vanish
-    HOME/jails/NAME/      .jailkit (the marker), jail.json, profile.json, logs/, and manifest.json with rootfs/
-                          or an image
+    HOME/jails/NAME/      .jailkit (the marker), jail.json, profile.json, logs/; manifest.json and rootfs/, or an image
     HOME/previous/NAME/   the same from before the last update
     HOME/images/DIGEST/   .jailkit, image.json, manifest.json, profile.json, rootfs/: for all jails that name it
     HOME/volumes/NAME/    .jailkit, and the volumes of the jail
