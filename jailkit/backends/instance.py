@@ -15,15 +15,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from jailkit.backends.lxc.groups import end_groups
 from jailkit.backends.reasons import Marks
 from jailkit.errors import BackendError
 from jailkit.linux.cgroup import Cgroups, Doors, Group, LimitsRefusedError, Setting, read_cgroups, settings
+from jailkit.linux.cgroup.files import folders
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Demand
     from jailkit.store import Jail
 
 MAIN: Final = "main"
+MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
 _PAUSE: Final = 0.005  # seconds between two looks at processes that were asked to end
 _numbers = itertools.count()
 
@@ -163,12 +166,24 @@ def end_init(init: Init) -> None:
         os.waitid(os.P_PIDFD, init.pidfd, os.WEXITED)
 
 
-def remove_stale(group: Group) -> list[str]:
-    """Kill and remove the instances of commands whose jailkit was killed, and give their names."""
-    stale = [name for name in group.children() if name.startswith("run-") and not _caller_lives(name)]
-    for name in stale:
-        take_down(group.leaf(name))
-    return stale
+def sweep_groups() -> None:
+    """Kill and remove the instances of commands whose jailkit was killed, whatever their jails, LXC's processes too.
+
+    Only what carries the pid of a process that is no more is touched, and jails' groups with nothing in them.
+    """
+    host = read_cgroups()
+    for name in _jails_in(host):
+        group = Group(host, name)
+        for child in group.children():
+            if child.startswith("run-") and not _caller_lives(child):
+                end_groups((f"{host.parent}/{name}/{child}", f"{MONITORS}/{name}/{child}"))
+        with contextlib.suppress(OSError):  # Somebody has made an instance in it just now.
+            if not group.children():
+                group.remove()
+
+
+def _jails_in(host: Cgroups) -> list[str]:
+    return sorted({name for tree in host.usable for name in folders(f"{tree.top}/{host.parent}")})
 
 
 def _caller_lives(name: str) -> bool:

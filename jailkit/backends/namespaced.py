@@ -20,7 +20,7 @@ from jailkit.backends.instance import (
     group_of,
     make_leaf,
     marks_of,
-    remove_stale,
+    sweep_groups,
     take_down,
     transient_name,
 )
@@ -142,7 +142,7 @@ class Namespaced:
         """
         if self.status(jail) != "stopped":
             raise StateError(f"cannot start jail {jail.name}: it is running", resolution=f"jailkit stop {jail.name}")
-        self._sweep(jail)
+        sweep_groups()
         self.dismantle(jail, group_of(jail).leaf(MAIN))
         os.close(self._bring_up(jail, MAIN, transient=False, ephemeral=False).init.pidfd)
 
@@ -169,7 +169,7 @@ class Namespaced:
                 leaf.thaw()
             end_politely(leaf, init.pid, number, timeout)
         self.dismantle(jail, leaf)
-        self._sweep(jail)
+        sweep_groups()
 
     def freeze(self, jail: Jail) -> None:
         """Stop all processes of `main` where they are.
@@ -218,6 +218,7 @@ class Namespaced:
             self.dismantle(jail, group.leaf(name))
         with contextlib.suppress(FileNotFoundError):
             group.remove()
+        sweep_groups()
 
     def exec(self, jail: Jail, request: ExecRequest) -> ExecResult:
         """Run one command in the jail and wait for it.
@@ -298,9 +299,6 @@ class Namespaced:
         """Kill all processes in the jail."""
         self.release(jail)
         return self.processes(jail)
-
-    def _sweep(self, jail: Jail) -> None:
-        remove_stale(group_of(jail))
 
 
 def _policy_of(jail: Jail) -> str:

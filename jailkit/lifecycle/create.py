@@ -206,15 +206,18 @@ def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: Non
     wanted = accept(wanted, all_gaps=False)
     check_privilege(wanted.plan.level)
     name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
-    with store.draft(name) as draft:
-        build(wanted, draft, store, generation=1, progress=progress)
-        jail = read_jail(draft)
-        make_volumes(jail, store)
-        try:
-            yield jail
-        finally:
-            end_all(jail)
-            backend_for(jail.level).release(jail)
+    try:
+        with store.draft(name) as draft:
+            build(wanted, draft, store, generation=1, progress=progress)
+            jail = read_jail(draft)
+            make_volumes(jail, store)
+            try:
+                yield jail
+            finally:
+                end_all(jail)
+                backend_for(jail.level).release(jail)
+    finally:
+        IdRegistry().sweep()  # The folder whose ids they were is gone.
 
 
 def is_profile(argument: str, store: Store) -> bool:

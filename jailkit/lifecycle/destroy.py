@@ -10,6 +10,8 @@ from jailkit.levels import LEVELS
 from jailkit.lifecycle.stop import end, refuse_supervised, running
 from jailkit.linux.mountinfo import mounts_below
 from jailkit.store import Jail, Store, is_marked, read_jail
+from jailkit.store.ids import IdRegistry
+from jailkit.store.subids import IdRange
 from jailkit.text import counted
 
 PATIENCE = 5.0  # seconds that killed processes get to be gone, and their callers to let go of the lock
@@ -34,6 +36,8 @@ def destroy(name: str, store: Store, *, force: bool = False) -> None:
         if jail:
             backend_for(jail.level).release(jail)
         failures = store.discard(name)
+    if jail and jail.ids:
+        IdRegistry().release(IdRange(*jail.ids), jail.directory)
     if failures:
         raise StateError(
             f"cannot delete all of jail {name}: {counted(len(failures), 'path')} left in {store.home}/trash",

@@ -34,8 +34,10 @@ os._exit(0)
 """
 
 
-def start(name: str, store: Store) -> list[str]:
-    """Start a jail, and return when its command runs: at a level with namespaces one without a command idles.
+def start(name: str, store: Store, *, idle: bool = False) -> list[str]:
+    """Start a jail, and return when its command runs.
+
+    At a level with namespaces a jail without a command, or with `idle`, only waits for others to enter.
 
     When it fails, the jail is as stopped as before. Gives a line for each thing that had to be put in order first.
 
@@ -47,14 +49,15 @@ def start(name: str, store: Store) -> list[str]:
     with store.locked(name, exclusive=False) as directory:
         jail = read_jail(directory)
         backend = backend_for(jail.level)
-        if not (jail.runtime.serves or LEVELS[jail.level].mount_namespace):
+        serves = jail.runtime.serves and not idle
+        if not (serves or LEVELS[jail.level].mount_namespace):
             raise StateError(
-                f"cannot start jail {name}: at level {jail.level} it is no more than its command, and it has none",
+                f"cannot start jail {name}: at level {jail.level} it is no more than its command, and none is to run",
                 resolution=f"add `command` to the profile, then {jail.renewal}; or jailkit run {name}",
             )
         with in_turn(jail):
             _check_stopped(jail, backend)
-            if jail.runtime.serves:
+            if serves:
                 _start_command(jail, backend)
             else:
                 backend.start(jail)

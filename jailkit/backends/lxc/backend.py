@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import Init, group_of, make_group, not_held, read_back
+from jailkit.backends.instance import MONITORS, Init, group_of, make_group, not_held, read_back
 from jailkit.backends.lxc.config import pivot_group
 from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.launch import launch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jailkit.linux.cgroup import Group
     from jailkit.store import Jail
 
-_MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
 _GRACE: Final = 5.0  # seconds for a monitor to end after its container
 _SETTLING: Final = 0.5
 _PAUSE: Final = 0.002
@@ -67,7 +66,7 @@ class LxcBackend(Namespaced):
         group, monitor_group = _groups_of(leaf)
         with contextlib.suppress(OSError):  # Then the next step ends it.
             leaf.kill()
-        monitor = leaf.host._replace(parent=_MONITORS)
+        monitor = leaf.host._replace(parent=MONITORS)
         deadline = time.monotonic() + _GRACE
         while leaf._replace(host=monitor).pids() and time.monotonic() < deadline:
             time.sleep(_PAUSE)
@@ -76,7 +75,7 @@ class LxcBackend(Namespaced):
             raise BackendError(f"cannot end all that runs in jail {jail.name}", details=left)
         own, monitors = (os.path.dirname(name) for name in (group, monitor_group))
         remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
-        remove_groups((own, monitors, os.path.dirname(own), _MONITORS), 0.0)
+        remove_groups((own, monitors, os.path.dirname(own), MONITORS), 0.0)
         folder = _folder(jail, leaf)
         if os.path.basename(folder) != "main" and os.path.isdir(folder):
             remove_tree(folder)
@@ -110,7 +109,7 @@ def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> L
 
 def _groups_of(leaf: Group) -> tuple[str, str]:
     """Name the groups of an instance and of its monitor, as LXC wants them: without a leading slash."""
-    return f"{leaf.host.parent}/{leaf.name}", f"{_MONITORS}/{leaf.name}"
+    return f"{leaf.host.parent}/{leaf.name}", f"{MONITORS}/{leaf.name}"
 
 
 def _folder(jail: Jail, leaf: Group) -> str:
