@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jailkit.backends.base import ExecRequest, ExecResult, Gap
 from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.rooted import Rooted
-from jailkit.errors import PrivilegeError, StateError
+from jailkit.errors import PrivilegeError, StateError, UsageError
 from jailkit.levels import BackendName
 from jailkit.linux.enter import by_chroot
 from jailkit.linux.fork import above_streams
@@ -52,6 +52,11 @@ class ChrootBackend(Rooted):
             JailkitError: as `exec`.
         """
         entering = translate(jail, request, os.environ)
+        if request.ephemeral:
+            raise UsageError(
+                f"cannot run in jail {jail.name} and forget what changes: level {jail.level} mounts nothing",
+                resolution="leave --ephemeral out, or a level with a mount namespace: jailkit levels",
+            )
         if os.geteuid() != 0:
             raise PrivilegeError(f"cannot enter jail {jail.name}: chroot(2) needs root", resolution="run it with sudo")
         with _open_root(jail) as root:

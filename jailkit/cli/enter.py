@@ -95,6 +95,15 @@ def environment_option(function: _Function) -> _Function:
     )(function)
 
 
+def ephemeral_option(function: _Function) -> _Function:
+    """Add --ephemeral."""
+    return click.option(
+        "--ephemeral",
+        is_flag=True,
+        help="In an instance of its own whose changes of files vanish, those of volumes and mounts too.",
+    )(function)
+
+
 def enter_options(function: _Function) -> _Function:
     """Add the options of every command that runs one in a jail."""
     options = (
@@ -107,6 +116,7 @@ def enter_options(function: _Function) -> _Function:
             callback=duration_of,
             help="Kill the command and all that it started after 30s, 5m, 1h30m.",
         ),
+        ephemeral_option,
         click.option(
             "--json",
             "as_json",
@@ -160,6 +170,7 @@ def make_request(words: Sequence[str], options: dict[str, Any]) -> ExecRequest:
         workdir=options["workdir"],
         timeout=options["timeout"],
         capture=options["as_json"],
+        ephemeral=options["ephemeral"],
     )
 
 

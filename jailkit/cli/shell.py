@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from jailkit.backends.base import ExecRequest, ExecResult, Running
-from jailkit.cli.enter import EnterCommand, complete_jails, environment_option, execute, exit_with
+from jailkit.cli.enter import EnterCommand, complete_jails, environment_option, ephemeral_option, execute, exit_with
 from jailkit.errors import BackendError
 from jailkit.lifecycle.enter import shell_of, started
 from jailkit.linux.relay import copy_all, copy_size, open_terminal, raw
@@ -30,17 +30,22 @@ _PATIENCE: Final = 2.0  # seconds; the kernel hangs the terminal up when its ses
 @click.option("-u", "--user", metavar="USER", help="Whose shell, by name or uid of the jail.")
 @environment_option
 @click.option("-w", "--workdir", metavar="DIR", help="Start in this directory of the jail.")
+@ephemeral_option
 @click.pass_context
-def command(
-    ctx: click.Context, /, name: str, user: str | None, env: list[tuple[str, str]], workdir: str | None
-) -> None:
+def command(ctx: click.Context, /, name: str, user: str | None, **options: Any) -> None:  # noqa: ANN401 - click gives them
     """Open the shell of the user of the jail NAME, with a terminal of its own.
 
     Job control, Ctrl-C and the size of the window work inside as outside. When standard input is no terminal,
     the shell reads its commands from there. The exit code is the shell's.
     """
     store = Store(ctx.find_root().obj)
-    request = ExecRequest((shell_of(name, user, store),), user=user, environment=tuple(env), workdir=workdir)
+    request = ExecRequest(
+        (shell_of(name, user, store),),
+        user=user,
+        environment=tuple(options["env"]),
+        workdir=options["workdir"],
+        ephemeral=options["ephemeral"],
+    )
     by_hand = os.isatty(_STDIN)
     result = interact(name, request, store) if by_hand else execute(started(name, request, store))
     exit_with(result, as_json=False)
