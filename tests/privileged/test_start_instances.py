@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.children import together
 from support.leftovers import supervisors
 from support.profiles import write_profile
 from support.services import eventually, supervisor, written
@@ -190,3 +191,20 @@ def test_a_killed_supervisor(make: Make, store: Store, jailkit: Jailkit, then: s
     assert status("box", store) == ("stopped" if then == "stop" else "running")
     stop("box", store)
     settled(jail)
+
+
+def test_many_at_once(make: Make, store: Store) -> None:
+    jails = [make(name=f"box{number}") for number in range(4)]
+
+    def cycle(name: str) -> list[str]:
+        seen = []
+        for _ in range(3):
+            start(name, store)
+            seen.append(status(name, store))
+            stop(name, store)
+            seen.append(status(name, store))
+        return seen
+
+    assert together(*[lambda name=jail.name: cycle(name) for jail in jails]) == [["running", "stopped"] * 3] * 4
+    for jail in jails:
+        settled(jail)
