@@ -414,8 +414,8 @@ def test_a_record_of_another_name_or_of_no_level(store: Store, box: Jail, precio
 
 def test_a_jail_that_this_version_could_not_look_into_stays(store: Store, box: Jail) -> None:
     path = Path(box.directory, "jail.json")
-    path.write_text(path.read_text().replace('"level": "chroot"', '"level": "lxc"'))
+    path.write_text(path.read_text().replace('"level": "chroot"', '"level": "host"'))
     for force in (False, True):
-        with pytest.raises(BackendError, match="cannot use level lxc"):
+        with pytest.raises(BackendError, match="cannot use level host"):
             destroy("box", store, force=force)
     assert Path(box.rootfs, "etc/passwd").exists()
