@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jailkit.backends.lxc.groups import end_groups
+from jailkit.backends.lxc.groups import end_groups, remove_empty
 from jailkit.backends.reasons import Marks
 from jailkit.errors import BackendError
 from jailkit.linux.cgroup import Cgroups, Doors, Group, LimitsRefusedError, Setting, read_cgroups, settings
@@ -169,7 +169,7 @@ def end_init(init: Init) -> None:
 def sweep_groups() -> None:
     """Kill and remove the instances of commands whose jailkit was killed, whatever their jails, LXC's processes too.
 
-    Only what carries the pid of a process that is no more is touched, and jails' groups with nothing in them.
+    Only what carries the pid of a process that is no more is touched, and groups with nothing in them.
     """
     host = read_cgroups()
     for name in _jails_in(host):
@@ -177,9 +177,13 @@ def sweep_groups() -> None:
         for child in group.children():
             if child.startswith("run-") and not _caller_lives(child):
                 end_groups((f"{host.parent}/{name}/{child}", f"{MONITORS}/{name}/{child}"))
-        with contextlib.suppress(OSError):  # Somebody has made an instance in it just now.
-            if not group.children():
-                group.remove()
+    remove_empty_groups()
+
+
+def remove_empty_groups() -> None:
+    """Remove the groups of jails, and of LXC's own processes, that have nothing in them."""
+    with contextlib.suppress(OSError):
+        remove_empty((read_cgroups().parent, MONITORS))
 
 
 def _jails_in(host: Cgroups) -> list[str]:

@@ -151,7 +151,7 @@ def test_a_tree_that_is_gone(store: Store, home: Path) -> None:
 def test_a_jail_without_a_command(store: Store, home: Path) -> None:
     (home / "jails/box").mkdir(parents=True)
     jail = make_jail(home / "jails/box")
-    with pytest.raises(StateError, match="at level chroot it is no more than its command, and it has none"):
+    with pytest.raises(StateError, match="at level chroot it is no more than its command, and none is to run"):
         start("box", store)
     assert not os.path.exists(f"{jail.directory}/logs")
 

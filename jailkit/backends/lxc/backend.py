@@ -7,9 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import MONITORS, Init, group_of, make_group, not_held, read_back
+from jailkit.backends.instance import MONITORS, Init, group_of, make_group, not_held, read_back, remove_empty_groups
 from jailkit.backends.lxc.config import pivot_group
-from jailkit.backends.lxc.groups import end_groups, remove_groups
+from jailkit.backends.lxc.groups import end_groups, keeping_parents, remove_groups
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.namespaced import Namespaced
@@ -36,10 +36,9 @@ class LxcBackend(Namespaced):
     name: ClassVar[BackendName] = "lxc"
 
     def make_leaf(self, jail: Jail, name: str) -> Group:
-        """Make the group that holds the limits; LXC makes the instance's below it, and refuses one that is there."""
+        """Name the group of an instance: LXC makes it, and refuses one that is there."""
         leaf = group_of(jail).leaf(name)
         end_groups(_groups_of(leaf))
-        make_group(jail, self.demand(jail))
         return leaf
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
@@ -48,7 +47,9 @@ class LxcBackend(Namespaced):
         Raises:
             BackendError: it does not run, with LXC's own reason; or the limits do not hold.
         """
-        pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
+        with keeping_parents():
+            make_group(jail, self.demand(jail))
+            pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
         # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
         if wrong := read_back(jail, self.demand(jail)):
             raise not_held(jail, wrong)
@@ -73,9 +74,8 @@ class LxcBackend(Namespaced):
         left = end_groups((group, monitor_group))
         if left:
             raise BackendError(f"cannot end all that runs in jail {jail.name}", details=left)
-        own, monitors = (os.path.dirname(name) for name in (group, monitor_group))
         remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
-        remove_groups((own, monitors, os.path.dirname(own), MONITORS), 0.0)
+        remove_empty_groups()
         folder = _folder(jail, leaf)
         if os.path.basename(folder) != "main" and os.path.isdir(folder):
             remove_tree(folder)
