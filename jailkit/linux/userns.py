@@ -51,6 +51,8 @@ def make_userns(maps: Sequence[IdMap]) -> int:
     ready, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        for descriptor in (ready[0], mapped[1]):
+            os.close(descriptor)  # Or it would not see its parent end.
         _wait_inside(ready[1], mapped[0])
     os.close(ready[1])
     try:
