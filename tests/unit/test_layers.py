@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("manifest",),
     ("loader_cache",),
-    ("realize", "store"),
+    ("realize", "store", "network"),
     ("backends", "probes"),
     ("lifecycle", "doctor"),
     ("api",),
@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # What costs more to import than a whole `jailkit exec` may take.
-HEAVY = ("pydantic", "yaml", "rich", "hashlib", "subprocess", "asyncio", "lxc", "_lxc")
+HEAVY = ("pydantic", "yaml", "rich", "hashlib", "subprocess", "asyncio", "lxc", "_lxc", "pyroute2", "nftables")
 
 
 @functools.cache
