@@ -99,7 +99,8 @@ def base(subnet: IPv4Network, lent: Iterable[str]) -> list[Json]:
 
 def _common_rules(subnet: IPv4Network) -> list[Json]:
     from_bridge, to_bridge = _match(_meta("iifname"), BRIDGE), _match(_meta("oifname"), BRIDGE)
-    not_to_bridge = _match(_meta("oifname"), BRIDGE, "!=")
+    # What the host sends from the bridge's own address to itself is not for the world.
+    to_world = _match(_meta("oifname"), {"set": [BRIDGE, "lo"]}, "!=")
     loopback, local = _prefix(LOOPBACK), _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
     answer, related = _match(_ct("direction"), "reply"), _match(_ct("state"), "related", "in")
     published = _match(_ct("status"), "dnat", "in")
@@ -133,7 +134,7 @@ def _common_rules(subnet: IPv4Network) -> list[Json]:
         (_INET, "postrouting", [_match(_ip("saddr"), loopback), to_bridge, {"masquerade": None}]),
         # From a jail to a published port of its own or of another: the answer has to come back this way.
         (_INET, "postrouting", [of_a_jail, to_bridge, published, {"masquerade": None}]),
-        (_INET, "postrouting", [of_a_jail, not_to_bridge, {"masquerade": None}]),
+        (_INET, "postrouting", [of_a_jail, to_world, {"masquerade": None}]),
     ]
     return [_rule(table, chain, expressions) for table, chain, expressions in rules]
 

@@ -82,6 +82,9 @@ def _seccomp_filter(_folder: Path) -> str | None:
 
 def _lxc(_folder: Path) -> str | None:
     return _exists("lxc-start")(_folder) or _run(sys.executable, "-I", "-c", "import _lxc")
+def _nft(_folder: Path) -> str | None:
+    commands = "add table inet trial; add chain inet trial nat { type nat hook output priority 0; }"
+    return _run(sys.executable, "-c", "import nftables") or _run("unshare", "--net", "nft", commands)
 
 
 def _loop(folder: Path) -> str | None:
@@ -155,6 +158,8 @@ TRIALS: Mapping[str, Trial] = {
     "cgroups": _cgroups(Demand(memory=1 << 26, cpus=1.0, cpuset="0", pids=16)),
     "cgroup-devices": _cgroups(Demand(devices=())),
     "cgroup-io": _throttled_disk,
+    "nft": _nft,
+    "veth": _runs("unshare", "--net", "ip", "link", "add", "trial0", "type", "veth", "peer", "name", "trial1"),
     "gcc": _compiles("gcc"),
     "gcc-multilib": _compiles("gcc", "-m32"),
     "musl": _compiles("musl-gcc"),
