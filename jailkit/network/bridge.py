@@ -6,6 +6,7 @@ Which jails there are is told by the map `jails` of the packet filter, and by th
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from jailkit.errors import StateError
@@ -39,6 +40,18 @@ def refuse_foreign(links: Links) -> None:
         )
 
 
+def clear_leftovers(links: Links) -> None:
+    """Take away what was left if somebody deleted the bridge under its jails; with a bridge there is nothing to do.
+
+    Raises:
+        BackendError: the kernel refuses.
+    """
+    if _find(links) is None:
+        for link, _ in _ports(links, linked_addresses()):
+            links.remove(link)
+        _clear_rules()
+
+
 def make(links: Links) -> tuple[Link, IPv4Network]:
     """Give the bridge and its subnet. What is not there yet, or not finished, is made.
 
@@ -46,10 +59,7 @@ def make(links: Links) -> tuple[Link, IPv4Network]:
         StateError: no subnet is free.
         BackendError: the kernel refuses.
     """
-    bridge = _find(links)
-    if bridge is None:
-        _clear_leftovers(links)
-        bridge = links.add_bridge()
+    bridge = _find(links) or links.add_bridge()
     own = [address.network for index, address in links.addresses() if index == bridge.index]
     if own:
         subnet = own[0]
@@ -63,20 +73,26 @@ def make(links: Links) -> tuple[Link, IPv4Network]:
 
 def known(links: Links, rules: Rules) -> dict[str, IPv4Address]:
     """Give the address of each jail that has rules, or a link, or both."""
-    linked = {link.alias: address for link, address in ports(links) if link.alias}
+    strangers = linked_addresses() - set(rules.jails.values())
+    linked = {link.alias: address for link, address in _ports(links, strangers) if link.alias}
     return linked | dict(rules.jails)
 
 
-def ports(links: Links) -> list[tuple[Link, IPv4Address]]:
-    """List the host's side of the links of jails, with the address that each is for."""
-    named = ((link, port_address(link.name)) for link in links.all() if link.kind == "veth")
-    return [(link, address) for link, address in named if address is not None and is_ours(address)]
+def linked_addresses() -> set[IPv4Address]:
+    """Give the addresses for which the host's side of a link is there. Quick, however many there are."""
+    found = (port_address(name) for _, name in socket.if_nameindex())
+    return {address for address in found if address is not None and is_ours(address)}
+
+
+def _ports(links: Links, addresses: Iterable[IPv4Address]) -> list[tuple[Link, IPv4Address]]:
+    named = ((links.named(port_name(address)), address) for address in addresses)
+    return [(link, address) for link, address in named if link is not None and link.kind == "veth"]
 
 
 def uplinks(links: Links) -> list[str]:
     """Name the interfaces by which the world may send answers to jails: those that have an IPv4 address."""
-    addressed = {index for index, address in links.addresses() if not address.is_loopback}
-    return [link.name for link in links.all() if link.index in addressed and link.name != BRIDGE]
+    addressed = {index for index, _ in links.addresses()}
+    return [name for index, name in socket.if_nameindex() if index in addressed and name not in (BRIDGE, "lo")]
 
 
 def ports_at(rules: Rules, address: IPv4Address) -> tuple[Port, ...]:
@@ -84,22 +100,33 @@ def ports_at(rules: Rules, address: IPv4Address) -> tuple[Port, ...]:
     return tuple(port for whose, port in rules.ports if whose == address)
 
 
-def take_off(links: Links, jail: str) -> None:
-    """Take away the link of a jail, then its rules, then its connections, as far as they are there.
+def take_off(links: Links, rules: Rules, jail: str) -> bool:
+    """Take away the link of a jail, then its rules, then its connections; False where there was nothing of it.
 
     Raises:
         BackendError: the kernel refuses.
     """
-    rules = nft.read_rules()
     address = known(links, rules).get(jail)
     if address is None:
-        return
+        return False
     if link := links.named(port_name(address)):
         links.remove(link)
     published = ports_at(rules, address)
     if jail in rules.jails:
         nft.change(base(subnet_of(address), rules.lent) + expel(jail, address, published))
     conntrack.forget(address, published)
+    return True
+
+
+def drop_unfinished(links: Links) -> None:
+    """Take away links whose maker died before they were up: they have no alias yet.
+
+    Raises:
+        BackendError: the kernel refuses.
+    """
+    for link, _ in _ports(links, linked_addresses()):
+        if not link.alias:
+            links.remove(link)
 
 
 def remove_if_last(links: Links) -> None:
@@ -118,13 +145,6 @@ def _find(links: Links) -> Link | None:
     """Find our bridge; None also for a foreign interface of its name."""
     link = links.named(BRIDGE)
     return link if link and (link.kind, link.hardware) == ("bridge", MARK) else None
-
-
-def _clear_leftovers(links: Links) -> None:
-    """Take away what was left when somebody deleted the bridge under its jails."""
-    for link, _ in ports(links):
-        links.remove(link)
-    _clear_rules()
 
 
 def _clear_rules() -> None:

@@ -38,15 +38,18 @@ def attach(spec: NetworkSpec, pid: int) -> Attachment:
     """
     with _locked(f"connect jail {spec.jail}"), _namespace(spec.jail, pid) as namespace, Links() as links:
         bridge.refuse_foreign(links)
-        bridge.take_off(links, spec.jail)
-        check_ports(spec, _published(nft.read_rules()))
+        bridge.clear_leftovers(links)
+        rules = nft.read_rules()
+        if bridge.take_off(links, rules, spec.jail):
+            rules = nft.read_rules()
+        check_ports(spec, _published(rules))
         for port in spec.ports:
             check_unused(spec.jail, port)
         try:
-            return _connect(links, spec, namespace)
+            return _connect(links, spec, namespace, rules)
         except BaseException:
             with contextlib.suppress(JailkitError):
-                bridge.take_off(links, spec.jail)
+                bridge.take_off(links, nft.read_rules(), spec.jail)
                 bridge.remove_if_last(links)
             raise
 
@@ -59,7 +62,7 @@ def detach(jail: str) -> None:
     """
     if bridge.exists():
         with _locked(f"disconnect jail {jail}"), Links() as links:
-            bridge.take_off(links, jail)
+            bridge.take_off(links, nft.read_rules(), jail)
             bridge.remove_if_last(links)
 
 
@@ -74,11 +77,8 @@ def sweep(living: AbstractSet[str]) -> list[str]:
     with _locked("clean up the bridge"), Links() as links:
         dead = sorted(bridge.known(links, nft.read_rules()).keys() - living)
         for jail in dead:
-            bridge.take_off(links, jail)
-        for link, _ in bridge.ports(links):
-            # Without an alias it never was up: its maker died.
-            if not link.alias:
-                links.remove(link)
+            bridge.take_off(links, nft.read_rules(), jail)
+        bridge.drop_unfinished(links)
         bridge.remove_if_last(links)
     return dead
 
@@ -99,10 +99,9 @@ def status(jail: str) -> Attachment | None:
     return Attachment(jail, address, port_name(address), bridge.ports_at(rules, address))
 
 
-def _connect(links: Links, spec: NetworkSpec, namespace: int) -> Attachment:
+def _connect(links: Links, spec: NetworkSpec, namespace: int, rules: Rules) -> Attachment:
     link, subnet = bridge.make(links)
-    rules = nft.read_rules()
-    address = lowest_free(subnet, {*rules.jails.values(), *(taken for _, taken in bridge.ports(links))})
+    address = lowest_free(subnet, bridge.linked_addresses().union(rules.jails.values()))
     # Only answers come in there for jails, and the chain `forward` lets nothing else through that is new.
     routing = sysctl.forwards_everywhere()
     borrowed = [] if routing else sysctl.not_forwarding(bridge.uplinks(links))

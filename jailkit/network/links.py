@@ -54,7 +54,10 @@ class Links:
 
     def named(self, name: str) -> Link | None:
         """Find an interface."""
-        return next((link for link in self.all() if link.name == name), None)
+        found: list[Link] = []
+        with doing(f"find {name}", already=errno.ENODEV):
+            found = [_link(message) for message in self._kernel.link("get", ifname=name)]
+        return found[0] if found else None
 
     def require(self, name: str) -> Link:
         """Find an interface that must be there.
@@ -103,14 +106,14 @@ class Links:
     def add_port(self, bridge: Link, address: IPv4Address, namespace: int) -> Link:
         """Make a pair of links in one step: a port of the bridge here, and INTERFACE in another network namespace.
 
-        Both are down. Ports are isolated: the bridge passes nothing from one to another (bridge(8), `isolated`).
+        Both are down. The port may get back what it sent: a jail may use a port of its own that the host publishes.
         """
         name = port_name(address)
         peer = {"ifname": INTERFACE, "net_ns_fd": namespace, "address": jail_hardware(address)}
         with doing(f"make the link {name} of the jail's {INTERFACE}"):
             self._kernel.link("add", ifname=name, kind="veth", master=bridge.index, peer=peer)
             link = self.require(name)
-            self._kernel.link("set", index=link.index, kind="bridge_slave", isolated=1)
+            self._kernel.link("set", index=link.index, kind="bridge_slave", mode=1)  # hairpin of bridge(8)
         return link
 
     def add_routes(self, link: Link, gateway: IPv4Address) -> None:

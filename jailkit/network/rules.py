@@ -7,8 +7,8 @@ map `jails` has the jail's id as its comment.
 
 How a packet fares (hooks in the order in which the kernel comes to them):
 
-    bridge  prerouting   by port: a frame that has not the jail's own two addresses is dropped, as is all that is
-                         neither IPv4 nor ARP. Whatever capabilities a jail has, it speaks for itself alone.
+    bridge  prerouting   by port: a frame that has not the jail's own two addresses, or is not for the host, is dropped,
+                         as is all that is neither IPv4 nor ARP. Whatever capabilities a jail has, it speaks for itself.
     inet    guard        from the bridge to 127/8: dropped. `route_localnet` would let it in.
     inet    prerouting   to a published port at an address of the host: sent to the jail
     inet    output       the same for the host's own connections, those to 127.0.0.1 among them
@@ -26,7 +26,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
 from jailkit.network.model import NetworkSpec
-from jailkit.network.names import ANY_ADDRESS, BRIDGE, LOOPBACK, TABLE, jail_hardware, port_name
+from jailkit.network.names import ANY_ADDRESS, BRIDGE, LOOPBACK, MARK, TABLE, jail_hardware, port_name
 from jailkit.plan.settings import Destination, Port
 
 Json = dict[str, Any]
@@ -128,7 +128,8 @@ def _common_rules(subnet: IPv4Network) -> list[Json]:
         # What belongs to no connection would leave with the jail's own address: masquerading needs one.
         (_INET, "leaving", [_match(_ct("state"), "invalid", "in"), *_DROP]),
         (_INET, "leaving", [to_bridge, published, to_own_chain]),
-        (_INET, "leaving", [to_bridge, *_REFUSE]),
+        # In silence: the redirect that the kernel sends with such a packet uses up its leave to send a refusal.
+        (_INET, "leaving", [to_bridge, *_DROP]),
         (_INET, "leaving", [to_own_chain]),
         (_INET, "leaving", _DROP),
         (_INET, "postrouting", [_match(_ip("saddr"), loopback), to_bridge, {"masquerade": None}]),
@@ -145,7 +146,9 @@ def admit(spec: NetworkSpec, address: IPv4Address) -> list[Json]:
     chains = [_BRIDGE | {"name": name}, _INET | {"name": name}]
     own = [
         (_BRIDGE, [_match(_field("ether", "saddr"), jail_hardware(address), "!="), *_DROP]),
-        (_BRIDGE, [_match(_ip("saddr"), str(address)), *_ACCEPT]),
+        # To the host alone, which routes. Isolated ports (bridge(8)) would hold as well, but not let through what one
+        # jail sends to another's published port: with br_netfilter the bridge itself delivers that.
+        (_BRIDGE, [_match(_field("ether", "daddr"), MARK), _match(_ip("saddr"), str(address)), *_ACCEPT]),
         (_BRIDGE, [_match(_field("arp", "saddr ip"), str(address)), *_ACCEPT]),
         (_BRIDGE, _DROP),
         *((_INET, [*_towards(destination), *_ACCEPT]) for destination in spec.allow or ()),

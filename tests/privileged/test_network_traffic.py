@@ -149,11 +149,11 @@ def test_jails_reach_only_published_ports_of_each_other(through_iptables: int) -
     picky, _ = jail("box-3", allow=(Destination(f"{HOST}/32", 8080, "tcp"),))
     nothing, _ = jail("box-4", allow=())
     assert ask(address, 80) == GATEWAY
-    assert one.ask(address, 80) == REFUSED
+    assert one.ask(address, 80) == SILENCE
     one.run(lambda: ip("route add 10.213.0.0/22 dev eth0"))  # As neighbours, past the host.
     assert one.ask(address, 80) == SILENCE  # Nobody answers when it asks for the neighbour's hardware address.
     assert [box.ask(HOST, 8080) for box in (one, two, picky)] == [GATEWAY] * 3
-    assert nothing.ask(HOST, 8080) == REFUSED
+    assert nothing.ask(HOST, 8080) in (SILENCE, REFUSED)
 
 
 @on_a_host

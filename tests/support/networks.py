@@ -1,4 +1,4 @@
-"""A host with a network of its own for a test, network namespaces that stand for jails and for the world, and traffic."""
+"""A host with a network of its own for a test, namespaces that stand for jails and for the world, and traffic."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.children import end, in_child
-
 from jailkit.linux.libc import (
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -27,6 +25,7 @@ from jailkit.linux.libc import (
     setns,
     unshare,
 )
+from support.children import end, in_child
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 HOST, WORLD = "198.51.100.1", "198.51.100.2"  # TEST-NET-2 of RFC 5737
@@ -70,7 +69,7 @@ def switch(name: str, value: int | None = None) -> str:
 
 
 def _child(work: Callable[[], None]) -> int:
-    """Fork a child that calls `work`, which tells that it is ready by closing what it inherited; give its pid."""
+    """Fork a child that calls `work` and dies with this process; give its pid."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -161,7 +160,7 @@ def serve(port: int, kind: str = "tcp", *, address: str = "0.0.0.0", before: Cal
 def ask(address: str, port: int, kind: str = "tcp", *, source: str = "", source_port: int = 0) -> str:
     """Give the address that a server sees us by, the name of the error, or SILENCE."""
     with socket.socket(socket.AF_INET, KINDS[kind]) as client:
-        client.settimeout(0.7)
+        client.settimeout(1.5)
         if source or source_port:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind((source, source_port))
@@ -196,7 +195,8 @@ def everything() -> str:
     """Show all that jailkit may change of a network: links, rules and forwarding."""
     switches = sorted(Path("/proc/sys/net/ipv4/conf").glob("*/forwarding"))
     forwarding = [f"{path.parent.name} {path.read_text().strip()}" for path in switches]
-    return "\n".join([output("ip", "-brief", "link"), output("nft", "list", "ruleset"), *forwarding])
+    names = [line.split()[0].partition("@")[0] for line in output("ip", "-brief", "link").splitlines()]
+    return "\n".join([*names, output("nft", "list", "ruleset"), *forwarding])
 
 
 def settled(question: Callable[[], bool], *, patience: float = 5.0) -> bool:
