@@ -180,6 +180,20 @@ def sweep_groups() -> None:
     remove_empty_groups()
 
 
+def living() -> set[str]:
+    """Name all instances of all jails that have an init, as JAIL/INSTANCE."""
+    host = read_cgroups()
+    leafs = [Group(host, name).leaf(child) for name in _jails_in(host) for child in Group(host, name).children()]
+    return {leaf.name for leaf in leafs if _has_init(leaf)}
+
+
+def _has_init(leaf: Group) -> bool:
+    init = find_init(leaf)
+    if init is not None:
+        os.close(init.pidfd)
+    return init is not None
+
+
 def remove_empty_groups() -> None:
     """Remove the groups of jails, and of LXC's own processes, that have nothing in them."""
     with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap, Stats, Status
+from jailkit.backends.connected import connect, disconnect, sweep_bridge
 from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.instance import (
     MAIN,
@@ -111,6 +112,15 @@ class Namespaced:
         Raises:
             BackendError: something of it does not end.
         """
+        self.end(jail, leaf)
+        disconnect(jail, leaf.name)
+
+    def end(self, jail: Jail, leaf: Group) -> None:
+        """Kill all that is in a group, and remove it.
+
+        Raises:
+            BackendError: something of it does not end.
+        """
         try:
             take_down(leaf)
         except OSError as error:
@@ -142,7 +152,7 @@ class Namespaced:
         """
         if self.status(jail) != "stopped":
             raise StateError(f"cannot start jail {jail.name}: it is running", resolution=f"jailkit stop {jail.name}")
-        sweep_groups()
+        sweep()
         self.dismantle(jail, group_of(jail).leaf(MAIN))
         os.close(self._bring_up(jail, MAIN, transient=False, ephemeral=False).init.pidfd)
 
@@ -169,7 +179,7 @@ class Namespaced:
                 leaf.thaw()
             end_politely(leaf, init.pid, number, timeout)
         self.dismantle(jail, leaf)
-        sweep_groups()
+        sweep()
 
     def freeze(self, jail: Jail) -> None:
         """Stop all processes of `main` where they are.
@@ -218,7 +228,7 @@ class Namespaced:
             self.dismantle(jail, group.leaf(name))
         with contextlib.suppress(FileNotFoundError):
             group.remove()
-        sweep_groups()
+        sweep()
 
     def exec(self, jail: Jail, request: ExecRequest) -> ExecResult:
         """Run one command in the jail and wait for it.
@@ -280,6 +290,12 @@ class Namespaced:
         leaf = self.make_leaf(jail, name)
         try:
             init = self.launch(jail, leaf, transient=transient, ephemeral=ephemeral)
+            try:
+                connect(jail, leaf.name, init.pid)
+            except BaseException:
+                end_init(init)
+                os.close(init.pidfd)
+                raise
         except BaseException:
             self.dismantle(jail, leaf)
             raise
@@ -299,6 +315,16 @@ class Namespaced:
         """Kill all processes in the jail."""
         self.release(jail)
         return self.processes(jail)
+
+
+def sweep() -> None:
+    """Remove what instances have left whose callers, or whole lives, were ended by force.
+
+    Raises:
+        BackendError, PrivilegeError: the kernel refuses.
+    """
+    sweep_groups()
+    sweep_bridge()
 
 
 def _policy_of(jail: Jail) -> str:

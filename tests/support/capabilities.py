@@ -82,6 +82,8 @@ def _seccomp_filter(_folder: Path) -> str | None:
 
 def _lxc(_folder: Path) -> str | None:
     return _exists("lxc-start")(_folder) or _run(sys.executable, "-I", "-c", "import _lxc")
+
+
 def _nft(_folder: Path) -> str | None:
     commands = "add table inet trial; add chain inet trial nat { type nat hook output priority 0; }"
     return _run(sys.executable, "-c", "import nftables") or _run("unshare", "--net", "nft", commands)

@@ -58,7 +58,7 @@ class LxcBackend(Namespaced):
         except OSError as error:
             raise BackendError(f"cannot start jail {jail.name}: its init is gone") from error
 
-    def dismantle(self, jail: Jail, leaf: Group) -> None:
+    def end(self, jail: Jail, leaf: Group) -> None:
         """Kill an instance, let its monitor clean up, and remove all that is left.
 
         Raises:
