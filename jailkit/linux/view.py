@@ -6,12 +6,13 @@ mount namespace of the instance's own, so that the kernel cleans up. Nothing her
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS
 from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
 from jailkit.linux.mounting import (
     AT_RECURSIVE,
@@ -203,10 +204,12 @@ def _mask(proc: int) -> None:
     settings = open_tree(proc, "sys", OPEN_TREE_CLONE | AT_RECURSIVE)
     mount_setattr(settings, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
     _cover(proc, "sys", settings)
-    for path in present((*HIDDEN_FILES, *HIDDEN_FOLDERS)):
+    for path in (*HIDDEN_FILES, *HIDDEN_FOLDERS):
         if path.startswith("/proc/"):
             name = path.removeprefix("/proc/")
-            _cover(proc, name, _nothing_for(proc, name))
+            # Asked of the new /proc: the host's is covered by now, and would show none of them.
+            with contextlib.suppress(FileNotFoundError):
+                _cover(proc, name, _nothing_for(proc, name))
 
 
 def _cover(proc: int, name: str, cover: int) -> None:

@@ -9,13 +9,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest, ExecResult
-from jailkit.backends.chroot import ChrootBackend
+from jailkit.levels import LEVELS
 from jailkit.linux.process import processes_rooted_in
 from jailkit.plan.model import Account, Runtime
 from jailkit.store import MARKER, Jail
 
 UID = 60999
+IDS = (2_000_000, 65_536)  # of jails in a user namespace
 ACCOUNTS = (
     Account("root", 0, 0, "/root", "/bin/sh"),
     Account("jail", UID, UID, "/home/jail", "/bin/sh", (50, 51)),
@@ -52,13 +54,18 @@ def make_jail(folder: Path, level: str = "chroot", **runtime: Any) -> Jail:
     rootfs = folder / "rootfs"
     if not rootfs.exists():
         make_tree(rootfs)
+    if LEVELS[level].mount_namespace:  # type: ignore[index]
+        for name in ("proc", "sys"):
+            (rootfs / name).mkdir()
     settings: dict[str, Any] = {
         "user": "jail", "accounts": ACCOUNTS, "environment": (), "workdir": "/home/jail", "command": ("sh",),
     }  # fmt: skip
     jail = Jail(
         name=folder.name, profile="small", source="/dev/null", description="", level=level,  # type: ignore[arg-type]
         created=0.0, generation=1, runtime=Runtime(**(settings | runtime)), directory=str(folder),
+        ids=IDS if LEVELS[level].user_namespace else None,  # type: ignore[index]
     )  # fmt: skip
+    backend_for(jail.level).create(jail)
     (folder / MARKER).write_text(f"{folder.name}\n")
     (folder / "jail.json").write_text(jail.dumps())
     return jail
@@ -66,7 +73,7 @@ def make_jail(folder: Path, level: str = "chroot", **runtime: Any) -> Jail:
 
 def run(jail: Jail, *command: str, **request: Any) -> ExecResult:
     """Run a command with its output captured; `request` are further fields of ExecRequest."""
-    return ChrootBackend().exec(jail, ExecRequest(command, **({"capture": True} | request)))
+    return backend_for(jail.level).exec(jail, ExecRequest(command, **({"capture": True} | request)))
 
 
 def lives_in(pid: int, root: str) -> bool:
