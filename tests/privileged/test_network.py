@@ -16,6 +16,7 @@ from support.networks import HOST, Namespace, ask, everything, ip, make_world, o
 
 import jailkit.network
 from jailkit.errors import BackendError, PrivilegeError, StateError
+from jailkit.linux.libc import CLONE_NEWNET, CLONE_NEWUSER
 from jailkit.network import Attachment, NetworkSpec, attach, detach, status, sweep
 from jailkit.network.names import BRIDGE, LOCK, SUBNETS
 from jailkit.plan.settings import Port
@@ -204,6 +205,15 @@ def test_a_failed_attach_undoes_what_it_did() -> None:
         with pytest.raises((OSError, BackendError)):
             doomed(number, fail, lambda: attach(NetworkSpec("box-1", (WEB,)), box.pid))
         assert everything() == before, f"failed at change {number}"
+
+
+@pytest.mark.needs("user-namespace")
+@on_a_host
+def test_a_namespace_that_belongs_to_a_user_namespace_is_connected_as_well() -> None:
+    box = Namespace(CLONE_NEWUSER | CLONE_NEWNET)
+    attach(NetworkSpec("box-1", (WEB,)), box.pid)
+    box.serve(80)
+    assert ask("127.0.0.1", 8080) == "10.213.0.1"
 
 
 @on_a_host

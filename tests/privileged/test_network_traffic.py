@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
+import socket
+import struct
+from pathlib import Path
 
 import pytest
-from support.networks import HOST, OTHER, SILENCE, WORLD, Namespace, ask, ip, make_world, on_a_host, serve, switch
+from support.networks import (
+    HOST,
+    OTHER,
+    SILENCE,
+    WORLD,
+    Namespace,
+    ask,
+    ip,
+    make_world,
+    on_a_host,
+    output,
+    serve,
+    switch,
+)
 
 from jailkit.network import NetworkSpec, attach, detach
 from jailkit.plan.settings import Destination, Port
@@ -133,9 +148,7 @@ def test_a_jail_does_not_reach_loopback_of_the_host_by_the_bridge() -> None:
 
 
 def _rule(chain: str) -> str:
-    listing = subprocess.run(
-        ["nft", "list", "chain", "inet", "jailkit", chain], check=True, capture_output=True, text=True
-    ).stdout
+    listing = output("nft", "list", "chain", "inet", "jailkit", chain)
     return next(line for line in listing.splitlines() if "counter" in line)
 
 
@@ -150,8 +163,11 @@ def test_jails_reach_only_published_ports_of_each_other(through_iptables: int) -
     nothing, _ = jail("box-4", allow=())
     assert ask(address, 80) == GATEWAY
     assert one.ask(address, 80) == SILENCE
-    one.run(lambda: ip("route add 10.213.0.0/22 dev eth0"))  # As neighbours, past the host.
+    for box in (one, two):  # As neighbours, past the host.
+        box.run(lambda: ip("route add 10.213.0.0/22 dev eth0"))
     assert one.ask(address, 80) == SILENCE  # Nobody answers when it asks for the neighbour's hardware address.
+    for box in (one, two):
+        box.run(lambda: ip("route del 10.213.0.0/22 dev eth0"))
     assert [box.ask(HOST, 8080) for box in (one, two, picky)] == [GATEWAY] * 3
     assert nothing.ask(HOST, 8080) in (SILENCE, REFUSED)
 
@@ -159,15 +175,49 @@ def test_jails_reach_only_published_ports_of_each_other(through_iptables: int) -
 @on_a_host
 def test_a_jail_speaks_for_itself_alone() -> None:
     world = make_world()
-    world.serve(443)
-    box, address = jail()
+    world.serve(443, "udp")
+    destination = Destination(f"{WORLD}/32", None, None)
+    box, address = jail("box-1", allow=(destination,))
     _, other = jail("box-2")
     box.run(lambda: ip(f"address add {other}/32 dev eth0"))
-    assert box.ask(WORLD, 443, source=address) == HOST
-    assert box.ask(WORLD, 443, source=other) in (SILENCE, REFUSED)
+    assert box.ask(WORLD, 443, "udp", source=address) == HOST
+    arrived = world.run(_datagrams)
+    assert box.ask(WORLD, 443, "udp", source=other) == SILENCE
+    assert world.run(_datagrams) == arrived
     assert ask(other, 80) == GATEWAY
     box.run(lambda: ip("link set eth0 address 02:00:00:00:00:09"))
-    assert box.ask(WORLD, 443, source=address) in (SILENCE, REFUSED)
+    box.run(lambda: ip("neigh replace 10.213.0.1 lladdr 02:6a:61:69:6c:6b dev eth0"))
+    assert box.ask(WORLD, 443, "udp", source=address) == SILENCE
+    assert world.run(_datagrams) == arrived
+
+
+def _datagrams() -> int:
+    """Count those that came in, to a socket or none."""
+    _, line = (line.split() for line in Path("/proc/self/net/snmp").read_text().splitlines() if line.startswith("Udp:"))
+    return int(line[1]) + int(line[2])  # InDatagrams, NoPorts
+
+
+@on_a_host
+def test_a_jail_does_not_draw_to_itself_what_is_for_another() -> None:
+    box, _ = jail()
+    other, address = jail("box-2")
+    claim = [socket.inet_aton(address), bytes(6), socket.inet_aton(GATEWAY)]
+    assert ask(address, 80) == GATEWAY
+    box.run(lambda: _send_arp(*claim))
+    assert "02:6a:0a:d5:00:03" in output("ip", "neigh", "show", address)
+    other.kill()
+    ip("neigh flush dev jailkit0")
+    box.run(lambda: _send_arp(*claim))
+    assert "lladdr" not in output("ip", "neigh", "show", address)
+
+
+def _send_arp(*addresses: bytes) -> None:
+    """Say to the host, from the jail's own hardware address, that somebody else's IPv4 address is here (RFC 826)."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind(("eth0", 0x0806))
+        own = wire.getsockname()[4]
+        request = b"".join([struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1), own, *addresses])
+        wire.send(bytes([255] * 6) + own + struct.pack("!H", 0x0806) + request)
 
 
 @on_a_host
@@ -178,8 +228,10 @@ def test_a_jail_has_no_ipv6_and_the_bridge_takes_none() -> None:
     assert switch("ipv6/conf/jk0ad50002/disable_ipv6") == "1"
 
 
+@pytest.mark.parametrize("routing", [0, 1])
 @on_a_host
-def test_the_world_reaches_no_jail_but_by_published_ports() -> None:
+def test_the_world_reaches_no_jail_but_by_published_ports(routing: int) -> None:
+    switch("ipv4/ip_forward", routing)
     world = make_world()
     _, address = jail()
     world.run(lambda: ip(f"route add 10.213.0.0/22 via {HOST}"))
@@ -215,3 +267,17 @@ def test_the_next_jail_of_an_address_inherits_no_connection() -> None:
     _, again = jail("box-2")
     assert again == address
     assert world.ask(HOST, 8080, "udp", source_port=5555) == CLOSED
+
+
+@on_a_host
+def test_no_connection_gets_past_the_allow_list_of_the_next_jail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jailkit.network.conntrack.forget", lambda *_: None)  # As if somebody's table kept it.
+    world = make_world()
+    world.serve(443, "udp")
+    box, address = jail("box-1")
+    assert box.ask(WORLD, 443, "udp", source_port=5555) == HOST
+    detach("box-1")
+    box.kill()
+    box, again = jail("box-2", allow=())
+    assert again == address
+    assert box.ask(WORLD, 443, "udp", source_port=5555) == REFUSED

@@ -85,11 +85,11 @@ def _child(work: Callable[[], None]) -> int:
 class Namespace:
     """A process that does nothing but have a network namespace of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: int = CLONE_NEWNET) -> None:
         ready, done = os.pipe()
 
         def live() -> None:
-            unshare(CLONE_NEWNET)
+            unshare(flags)
             os.write(done, b"x")
             signal.pause()
 
