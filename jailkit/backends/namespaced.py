@@ -26,7 +26,7 @@ from jailkit.backends.instance import (
     transient_name,
 )
 from jailkit.backends.reasons import Marks, explained
-from jailkit.backends.view import demand_of, namespaces_of
+from jailkit.backends.view import allowed_devices, demand_of, namespaces_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS, BackendName
 from jailkit.linux.cgroup import Demand, Group, disk_of
@@ -304,8 +304,12 @@ class Namespaced:
     def demand(self, jail: Jail) -> Demand:
         """Give the limits of the jail's group."""
         limits = jail.runtime.limits
-        disks = {limit.path: disk_of(limit.path) for limit in limits.io}
-        return demand_of(limits, disks, jail.accepted)
+        disks = {} if "limits.io" in jail.accepted else {limit.path: disk_of(limit.path) for limit in limits.io}
+        demand = demand_of(limits, disks, jail.accepted)
+        tree = group_of(jail).host.holding("devices")
+        # Version 2 has no such list. But nobody in an instance can make a node, and /dev has only those of the profile.
+        listed = tree is not None and tree.version == 1 and tree.base is not None
+        return demand._replace(devices=allowed_devices(jail.runtime.devices) if listed else None)
 
     def processes(self, jail: Jail) -> Sequence[int]:
         """Give the pids of all processes in all instances of the jail, their inits among them."""

@@ -60,6 +60,7 @@ def demand_of(limits: Limits, disks: Mapping[str, tuple[int, int]], accepted: Co
     io = tuple(
         Io(*disks[limit.path], limit.read_bps, limit.write_bps, limit.read_iops, limit.write_iops)
         for limit in limits.io
+        if "limits.io" not in accepted
     )
 
     def asked(key: str, value: _Value) -> _Value | None:
@@ -72,7 +73,7 @@ def demand_of(limits: Limits, disks: Mapping[str, tuple[int, int]], accepted: Co
         cpu_weight=asked("cpu-weight", limits.cpu_weight),
         cpuset=asked("cpuset", limits.cpuset),
         pids=asked("pids", limits.pids),
-        io=asked("io", io) or (),
+        io=io,
     )
 
 

@@ -33,6 +33,17 @@ HIDDEN_FOLDERS: Final = (
     "/sys/firmware",
 )
 
+# Files of lxcfs(8), by what they stand in for: they show what the reader's cgroup may use, where that is installed.
+LXCFS: Final = "/var/lib/lxcfs"
+LXCFS_FILES: Final = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+)
+
+
+def stand_ins() -> tuple[str, ...]:
+    """Give the paths for which lxcfs has a file."""
+    return tuple(path for path in LXCFS_FILES if os.path.exists(LXCFS + path))
+
 
 def present(paths: Iterable[str]) -> tuple[str, ...]:
     """Give those of these paths that this kernel has."""

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, LXCFS, stand_ins
 from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
 from jailkit.linux.mounting import (
     AT_RECURSIVE,
@@ -89,6 +89,7 @@ class Trees:
         self._owners = owners
         self._grafts: list[int] = []
         self._devices: list[int] = []
+        self._stand_ins: list[_Share] = []
         self._root = -1
         self._proc = -1
 
@@ -102,6 +103,7 @@ class Trees:
         self._root = self._open_graft(view.root)
         self._grafts = [self._open_graft(graft) for graft in view.grafts]
         self._devices = [open_tree(AT_FDCWD, f"/dev/{name}", OPEN_TREE_CLONE) for name in view.devices]
+        self._stand_ins = [_Share(open_tree(AT_FDCWD, LXCFS + path, OPEN_TREE_CLONE), path) for path in stand_ins()]
 
     def _open_graft(self, graft: Graft) -> int:
         tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
@@ -135,6 +137,8 @@ class Trees:
         """Attach /proc and a /dev of its own."""
         self._attach(self._proc, "/proc")
         _mask(self._proc)
+        for share in self._stand_ins:
+            self._attach(share.tree, share.target)
         device_folder = new_mount("tmpfs", {"size": "64k", "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
         self._attach(device_folder, "/dev")
         for name, tree in zip(self._view.devices, self._devices, strict=True):

@@ -136,7 +136,7 @@ class Isolation(_Model):
     )
     seccomp: fields.Policy | None = Field(
         default=None,
-        description="Name of a system call policy, or `none`.",
+        description="Policy of system calls: default, privileged, strict, or `none`; that of the level when absent.",
     )
     network: fields.Network | None = Field(default=None, description="none, host or bridge.")
     ports: tuple[fields.Port, ...] = Field(

@@ -17,14 +17,12 @@ from typing import Any
 from jailkit.linux.libc import (
     CLONE_NEWNET,
     CLONE_NEWNS,
-    MS_PRIVATE,
-    MS_REC,
     PR_SET_PDEATHSIG,
-    mount,
     prctl,
     setns,
     unshare,
 )
+from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
 from support.children import end, in_child
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}

@@ -16,7 +16,7 @@ from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.view import view_of
 from jailkit.errors import BackendError
 from jailkit.levels import BackendName
-from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present, stand_ins
 from jailkit.linux.remove import remove_tree
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> L
         device_rules=devices.version if devices else 2 if leaf.host.tree else None,
         hidden_files=present(HIDDEN_FILES),
         hidden_folders=present(HIDDEN_FOLDERS),
+        stand_ins=stand_ins(),
         apparmor=_apparmor(),
         transient=transient,
     )

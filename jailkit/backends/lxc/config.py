@@ -14,6 +14,7 @@ from typing import Final
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.errors import BackendError
 from jailkit.linux.devices import DEVICES
+from jailkit.linux.hidden import LXCFS
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -85,6 +86,8 @@ def _mounts(order: LaunchOrder) -> Iterator[tuple[str, str]]:
         yield _entry("/dev/null", path.lstrip("/"), "none", "bind,ro,nosuid,noexec")
     for path in order.hidden_folders:
         yield _entry("none", path.lstrip("/"), "tmpfs", "ro,nosuid,nodev,noexec,size=4k")
+    for path in order.stand_ins:
+        yield _entry(f"{LXCFS}{path}", path.lstrip("/"), "none", "bind,nosuid,nodev,noexec")
     yield "lxc.pty.max", "64"
     yield "lxc.tty.max", "0"
 

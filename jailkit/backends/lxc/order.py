@@ -28,6 +28,7 @@ class LaunchOrder(NamedTuple):
         shm_size: bytes of /dev/shm.
         limits: resource limits by the names of LXC, such as `nofile`, of the first process.
         hidden_files, hidden_folders: paths below /proc and /sys that are covered; those that the kernel has.
+        stand_ins: paths below /proc that show what lxcfs has for them.
         apparmor: a profile; None where the kernel has no AppArmor.
         transient: the instance ends with the process that asked for it.
     """
@@ -48,6 +49,7 @@ class LaunchOrder(NamedTuple):
     limits: tuple[tuple[str, int], ...] = ()
     hidden_files: tuple[str, ...] = ()
     hidden_folders: tuple[str, ...] = ()
+    stand_ins: tuple[str, ...] = ()
     apparmor: str | None = None
     transient: bool = False
 
