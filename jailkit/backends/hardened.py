@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import Init, doors_of, find_init
+from jailkit.backends.instance import Init, doors_of, find_init, init_gone
 from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.view import namespaces_of, view_of
 from jailkit.errors import BackendError, StateError
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from jailkit.linux.fork import Failure
     from jailkit.store import Jail
 
+# What to do about an errno of one of the steps to an instance.
+_REMEDIES: Final = {
+    errno.EOPNOTSUPP: "keep it on a file system that can map ids, such as ext4, xfs, btrfs or tmpfs",
+    errno.ENOENT: "jailkit verify {jail.name} tells what its tree lacks; {jail.renewal}",
+    errno.EPERM: "run it as root with all its capabilities",
+}
 _KEPT: Final = 16  # jails whose user namespaces a process keeps at hand
 
 
@@ -62,13 +69,16 @@ def _launched_apart(jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
         raise _not_made(jail, failure)
     init = find_init(leaf)
     if init is None:
-        raise BackendError(f"cannot start jail {jail.name}: its init is gone")
+        raise init_gone(jail, leaf)
     return init
 
 
 def _not_made(jail: Jail, failure: Failure) -> BackendError:
-    thing = f" {failure.thing}" if failure.thing else ""
-    return BackendError(f"cannot start jail {jail.name}: cannot {failure.step}:{thing} {os.strerror(failure.number)}")
+    thing = f"{failure.thing}: " if failure.thing else ""
+    return BackendError(
+        f"cannot enter jail {jail.name}: cannot {failure.step}: {thing}{os.strerror(failure.number)}",
+        resolution=_REMEDIES.get(failure.number, "").format(jail=jail) or None,
+    )
 
 
 def _range_of(jail: Jail) -> tuple[int, int]:

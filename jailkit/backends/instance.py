@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import signal
 import time
 import zlib
@@ -158,6 +159,23 @@ def end_politely(leaf: Group, init: int, number: int, timeout: float) -> None:
         time.sleep(_PAUSE)
 
 
+def init_gone(jail: Jail, leaf: Group) -> BackendError:
+    """Give the error for an instance whose init ended before it was of any use."""
+    if marks_of(leaf).oom_kills:
+        return BackendError(
+            f"cannot enter jail {jail.name}: its limit of memory leaves no room even for its first process",
+            resolution=f"raise limits.memory in the profile, then {jail.renewal}",
+        )
+    return BackendError(f"cannot enter jail {jail.name}: its first process was killed")
+
+
+def has_ended(init: Init, patience: float) -> bool:
+    """Tell whether an init has ended, or does within so many seconds."""
+    poll = select.poll()
+    poll.register(init.pidfd, select.POLLIN)
+    return bool(poll.poll(patience * 1000))
+
+
 def end_init(init: Init) -> None:
     """Kill an init, and so its whole instance; wait for it where it is a child of this process."""
     with contextlib.suppress(ProcessLookupError):
@@ -174,9 +192,7 @@ def sweep_groups() -> None:
     host = read_cgroups()
     for name in _jails_in(host):
         group = Group(host, name)
-        for child in group.children():
-            if child.startswith("run-") and not _caller_lives(child):
-                end_groups((f"{host.parent}/{name}/{child}", f"{MONITORS}/{name}/{child}"))
+        end_stale(group)
     remove_empty_groups()
 
 
@@ -198,6 +214,13 @@ def remove_empty_groups() -> None:
     """Remove the groups of jails, and of LXC's own processes, that have nothing in them."""
     with contextlib.suppress(OSError):
         remove_empty((read_cgroups().parent, MONITORS))
+
+
+def end_stale(group: Group) -> None:
+    """Kill and remove the instances of a jail's commands whose jailkit was killed, LXC's processes too."""
+    for child in group.children():
+        if child.startswith("run-") and not _caller_lives(child):
+            end_groups(tuple(f"{parent}/{group.name}/{child}" for parent in (group.host.parent, MONITORS)))
 
 
 def _jails_in(host: Cgroups) -> list[str]:

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap, Stats, Status
 from jailkit.backends.connected import connect, disconnect, sweep_bridge
 from jailkit.backends.entering import RunningChild, start_command, translate
+from jailkit.backends.filters import compile_filter, filter_of
 from jailkit.backends.instance import (
     MAIN,
     Init,
     doors_of,
     end_init,
     end_politely,
+    end_stale,
     find_init,
     group_of,
+    has_ended,
+    init_gone,
     make_leaf,
     marks_of,
     sweep_groups,
     take_down,
     transient_name,
 )
+from jailkit.backends.parts import check_parts, limits_of
 from jailkit.backends.reasons import Marks, explained
-from jailkit.backends.view import allowed_devices, demand_of, namespaces_of
+from jailkit.backends.view import namespaces_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS, BackendName
-from jailkit.linux.cgroup import Demand, Group, disk_of
+from jailkit.linux.cgroup import Group
 from jailkit.linux.launch import by_joining
-from jailkit.linux.libc import SeccompFilter, seccomp_set_mode_filter
 from jailkit.linux.wait import Signals
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from jailkit.plan.model import Plan
     from jailkit.store import Jail
 
-_POLICIES = {"lxc-privileged": "privileged"}
+_MOMENT = 0.1  # seconds from an init's last breath, in which nothing can join it any more, to its end
 
 
 class Instance(NamedTuple):
@@ -96,7 +99,7 @@ class Namespaced:
         Raises:
             BackendError: a limit does not hold, or no group can be made.
         """
-        return make_leaf(jail, name, self.demand(jail))
+        return make_leaf(jail, name, limits_of(jail))
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Make an instance in a group that is there.
@@ -134,14 +137,7 @@ class Namespaced:
 
     def create(self, jail: Jail) -> None:
         """Compile the filter of system calls."""
-        from jailkit.seccomp import load_policy, to_bpf, to_lxc
-
-        policy = _policy_of(jail)
-        if policy != "none":
-            loaded = load_policy(policy)
-            for name, content in (("seccomp.bpf", to_bpf(loaded)), ("seccomp.lxc", to_lxc(loaded).encode())):
-                with open(f"{jail.directory}/{name}", "xb") as file:
-                    file.write(content)
+        compile_filter(jail)
 
     def start(self, jail: Jail) -> None:
         """Bring up the instance `main`.
@@ -152,6 +148,11 @@ class Namespaced:
         """
         if self.status(jail) != "stopped":
             raise StateError(f"cannot start jail {jail.name}: it is running", resolution=f"jailkit stop {jail.name}")
+        if not group_of(jail).host.usable:
+            raise BackendError(
+                f"cannot start jail {jail.name}: there is no cgroup by which it could be found again",
+                resolution=f"jailkit run {jail.name} -- COMMAND, or run it as root",
+            )
         sweep()
         self.dismantle(jail, group_of(jail).leaf(MAIN))
         os.close(self._bring_up(jail, MAIN, transient=False, ephemeral=False).init.pidfd)
@@ -248,11 +249,11 @@ class Namespaced:
         """
         entering = translate(jail, request, os.environ)
         if entering.confinement:
-            entering = entering._replace(confinement=entering.confinement._replace(load_filter=_filter(jail)))
+            entering = entering._replace(confinement=entering.confinement._replace(load_filter=filter_of(jail)))
         instance = self._instance(jail, ephemeral=request.ephemeral)
         try:
             before = marks_of(instance.leaf)
-            with doors_of(instance.leaf) as doors:
+            with _gone_if_ended(jail, instance), doors_of(instance.leaf) as doors:
                 way = self._way(jail, instance, doors.tasks)
                 return RunningInside(self, start_command(jail, entering, way, request), instance, before)
         except BaseException:
@@ -280,6 +281,7 @@ class Namespaced:
         leaf = group_of(jail).leaf(MAIN)
         init = None if ephemeral else find_init(leaf)
         if init is None:
+            end_stale(group_of(jail))
             return self._bring_up(jail, transient_name(), transient=True, ephemeral=ephemeral)
         if leaf.frozen():
             os.close(init.pidfd)
@@ -287,6 +289,7 @@ class Namespaced:
         return Instance(leaf, init, False)
 
     def _bring_up(self, jail: Jail, name: str, *, transient: bool, ephemeral: bool) -> Instance:
+        check_parts(jail)
         leaf = self.make_leaf(jail, name)
         try:
             init = self.launch(jail, leaf, transient=transient, ephemeral=ephemeral)
@@ -300,16 +303,6 @@ class Namespaced:
             self.dismantle(jail, leaf)
             raise
         return Instance(leaf, init, transient)
-
-    def demand(self, jail: Jail) -> Demand:
-        """Give the limits of the jail's group."""
-        limits = jail.runtime.limits
-        disks = {} if "limits.io" in jail.accepted else {limit.path: disk_of(limit.path) for limit in limits.io}
-        demand = demand_of(limits, disks, jail.accepted)
-        tree = group_of(jail).host.holding("devices")
-        # Version 2 has no such list. But nobody in an instance can make a node, and /dev has only those of the profile.
-        listed = tree is not None and tree.version == 1 and tree.base is not None
-        return demand._replace(devices=allowed_devices(jail.runtime.devices) if listed else None)
 
     def processes(self, jail: Jail) -> Sequence[int]:
         """Give the pids of all processes in all instances of the jail, their inits among them."""
@@ -331,18 +324,12 @@ def sweep() -> None:
     sweep_bridge()
 
 
-def _policy_of(jail: Jail) -> str:
-    return jail.runtime.isolation.seccomp or _POLICIES.get(jail.level, "default")
-
-
-def _filter(jail: Jail) -> partial[None] | None:
-    if _policy_of(jail) == "none":
-        return None
+@contextlib.contextmanager
+def _gone_if_ended(jail: Jail, instance: Instance) -> Iterator[None]:
+    """Say so where a command could not be started because the init of its instance has ended."""
     try:
-        with open(f"{jail.directory}/seccomp.bpf", "rb", buffering=0) as file:
-            return partial(seccomp_set_mode_filter, SeccompFilter(file.read()))
-    except OSError as error:
-        raise StateError(
-            f"cannot enter jail {jail.name}: its filter of system calls: {error.strerror}",
-            resolution=jail.renewal,
-        ) from error
+        yield
+    except BackendError as error:
+        if has_ended(instance.init, _MOMENT):
+            raise init_gone(jail, instance.leaf) from error
+        raise

@@ -28,14 +28,16 @@ def namespaced_gaps(plan: Plan | Jail) -> list[Gap]:
 
 def _limit_gaps(limits: Limits, host: Cgroups) -> Iterator[Gap]:
     disks: dict[str, tuple[int, int]] = {}
+    told: tuple[str, ...] = ()
     for limit in limits.io:
         try:
             disks[limit.path] = disk_of(limit.path)
         except OSError as error:
             reason = f"no disk can be told for {limit.path}: {error.strerror}"
             yield Gap("limits.io", reason, "name a path on a block device, or remove the limit")
-            return
-    _, missing = settings(demand_of(limits, disks, ()), host)
+            told = ("limits.io",)
+            break
+    _, missing = settings(demand_of(limits, disks, told), host)
     for limit_missing in missing:
         key = f"limits.{_KEYS.get(limit_missing.limit, limit_missing.limit)}"
         yield Gap(key, limit_missing.why, f"remove {key} from the profile, or list it under `accept-gaps`")

@@ -7,6 +7,7 @@ mount namespace of the instance's own, so that the kernel cleans up. Nothing her
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ class Trees:
         """Open all parts; with the rights of whoever owns them.
 
         Raises:
-            OSError: a part is not there, or its file system cannot map ids (EINVAL; mount_setattr(2)).
+            OSError: a part is not there, or its file system cannot map ids: EOPNOTSUPP.
         """
         view = self._view
         self._root = self._open_graft(view.root)
@@ -111,7 +112,7 @@ class Trees:
         mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
         if self._owners is not None:
             userns = self._owners.everyone if graft.own or graft.read_only else self._owners.all_but_root
-            mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, userns)
+            _map_ids(tree, userns, graft.source)
         return tree
 
     def make_proc(self) -> None:
@@ -164,6 +165,15 @@ class Trees:
         place = openat2(self._root, target, os.O_PATH, 0, RESOLVE_IN_ROOT)
         move_mount(tree, place, "", 0)
         os.close(place)
+
+
+def _map_ids(tree: int, userns: int, source: str) -> None:
+    try:
+        mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, userns)
+    except OSError as error:
+        # EINVAL says that a file system cannot, EPERM that somebody else has mapped them already (mount_setattr(2)).
+        number = errno.EOPNOTSUPP if error.errno in (errno.EINVAL, errno.EPERM) else error.errno
+        raise OSError(number, os.strerror(number or errno.EIO), source) from error
 
 
 class _Share(NamedTuple):

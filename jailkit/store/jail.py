@@ -123,7 +123,7 @@ class Jail:
 def _read_ids(data: object) -> tuple[int, int] | None:
     if data is None:
         return None
-    if not isinstance(data, list) or len(data) != 2 or not all(isinstance(number, int) for number in data):
+    if not isinstance(data, list) or len(data) != 2 or not all(type(number) is int for number in data):
         raise TypeError(f"the ids {str(data)[:80]!r} are no range")
     base, size = data
     if not (base > 0 and size > 1 and base + size < 2**32):

@@ -371,6 +371,21 @@ def test_a_lock_is_of_the_jail_that_has_the_name_now(store: Store) -> None:
     assert seen == ["new"]
 
 
+@pytest.mark.parametrize("ids", [None, (1, 2), (1_000_000, 65536), (2**32 - 65537, 65536)])
+@pytest.mark.parametrize("accepted", [(), ("limits.memory", "isolation.user")])
+def test_ids_and_accepted_gaps_are_kept(ids: tuple[int, int] | None, accepted: tuple[str, ...]) -> None:
+    jail = replace(record(), ids=ids, accepted=accepted, image="a" * 64)
+    assert Jail.loads(jail.dumps(), jail.directory) == jail
+
+
+def test_a_record_of_before_there_were_ids() -> None:
+    data = json.loads(record().dumps())
+    for name in ("ids", "accepted", "image"):
+        del data[name]
+    found = Jail.loads(json.dumps(data), "/nowhere")
+    assert (found.ids, found.accepted, found.image) == (None, (), None)
+
+
 def damaged(text: str, name: str, value: object) -> str:
     data = json.loads(text)
     target = data
@@ -387,6 +402,10 @@ HOSTILE = [
     ("created", "yesterday"), ("created", None), ("generation", "3"), ("generation", 1.5), ("format", 2),
     ("level", "bogus"),
     ("image", 5), ("image", ""), ("image", "../box"), ("image", "a" * 63), ("image", "A" * 64),
+    *(("ids", value) for value in (5, "1:65536", [], [1], [1, 2, 3], ["1", 65536], [1.5, 65536], [1, None], [[1], 2])),
+    *(("ids", value) for value in ([0, 65536], [-1, 65536], [1, 1], [1, -5], [2**32 - 5, 65536], [1, 2**32], {})),
+    *(("ids", value) for value in ([True, 65536], [1, True])),
+    ("accepted", "limits.memory"), ("accepted", [5]), ("accepted", None), ("accepted", {"limits.memory": 1}),
     ("directory", "/etc"), ("unknown", 1), ("runtime", None), ("runtime", []), ("runtime", {}),
     ("runtime.user", 0), ("runtime.accounts", 5), ("runtime.accounts", [5]), ("runtime.accounts", [{}]),
     ("runtime.accounts.0.uid", "0"), ("runtime.accounts.0.groups", 5), ("runtime.accounts.0.groups", ["x"]),

@@ -13,6 +13,7 @@ from jailkit.backends.lxc.groups import end_groups, keeping_parents, remove_grou
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.namespaced import Namespaced
+from jailkit.backends.parts import limits_of
 from jailkit.backends.view import view_of
 from jailkit.errors import BackendError
 from jailkit.levels import BackendName
@@ -48,10 +49,10 @@ class LxcBackend(Namespaced):
             BackendError: it does not run, with LXC's own reason; or the limits do not hold.
         """
         with keeping_parents():
-            make_group(jail, self.demand(jail))
+            make_group(jail, limits_of(jail))
             pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
         # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
-        if wrong := read_back(jail, self.demand(jail)):
+        if wrong := read_back(jail, limits_of(jail)):
             raise not_held(jail, wrong)
         try:
             return Init(pid, os.pidfd_open(pid))
