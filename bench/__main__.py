@@ -18,6 +18,9 @@ from pathlib import Path
 from bench.creating import BASICSHELL, GIT, PERL, Place, creating
 from bench.deps import deps
 from bench.entering import entering
+from bench.fifty import fifty
+from bench.instances import containers, hardened
+from bench.limits import limits
 from bench.many import many
 from bench.memory import memory
 from bench.report import Section, bars_text, section_text, write_into
@@ -31,6 +34,11 @@ JAILKIT = Path(sys.executable).with_name("jailkit")
 # Each is asked on a tmpfs, some on the disk as well.
 QUESTIONS: dict[str, Question] = {
     "enter": lambda memory_fs, _: entering(JAILKIT, memory_fs.path),
+    "hardened": lambda memory_fs, _: hardened(memory_fs.path),
+    "lxc": lambda memory_fs, _: containers(JAILKIT, memory_fs.path),
+    "fifty": lambda _, disk: fifty(disk.path),
+    # A limit of input and output needs a disk.
+    "limits": lambda _, disk: (limits(level, disk.path) for level in ("chroot-hardened", "lxc")),
     "shell": lambda *places: (creating(JAILKIT, place, BASICSHELL) for place in places),
     "perl": lambda memory_fs, _: [creating(JAILKIT, memory_fs, PERL)],
     "git": lambda *places: (creating(JAILKIT, place, GIT) for place in places),

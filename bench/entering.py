@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import jailkit
-from bench.measure import COMMAND, ENVIRONMENT, JAIL, PROFILE, Peer, Sample, Series, bwrap, chroot, interleaved, process
+from bench.measure import COMMAND, JAIL, PROFILE, Peer, bwrap, chroot, interleaved, process
 from bench.report import Bar, Section
-
-_CHECKOUT = Path(__file__).parents[1]
+from bench.warm import warm
 
 
 def entering(command: Path, place: Path) -> list[Section]:
@@ -21,7 +18,8 @@ def entering(command: Path, place: Path) -> list[Section]:
     home = place / "entered"
     box = jailkit.create(profile, home=home)
     try:
-        return [_as_command(command, home, box.record.rootfs), _from_python(home)]
+        root = box.record.rootfs
+        return [_as_command(command, home, root), _from_python(home, root)]
     finally:
         box.destroy()
 
@@ -45,12 +43,8 @@ def _as_command(command: Path, home: Path, root: str) -> Section:
     return Section("exec, whole process", f"{COMMAND} in a jail at level chroot.", series, bars)
 
 
-def _from_python(home: Path) -> Section:
-    program = [sys.executable, "-m", "bench.warm", home, "200"]
-    answer = subprocess.check_output(program, cwd=_CHECKOUT, env=ENVIRONMENT)
-    series = [
-        Series(name, tuple(Sample(wall, cpu) for wall, cpu in samples)) for name, samples in json.loads(answer).items()
-    ]
+def _from_python(home: Path, root: str) -> Section:
+    series = warm(home, JAIL, 200, {"bwrap": bwrap(root), "chroot(8)": chroot(root)})
     bars = [Bar("run /bin/true from Python, warm", series[0].wall, 0.004, "s")]
     notes = f"{COMMAND} from a small Python program that has done it before; the peers by subprocess.run."
     return Section("run from Python", notes, series, bars)
