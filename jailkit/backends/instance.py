@@ -24,6 +24,7 @@ from jailkit.linux.cgroup.files import folders
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Demand
+    from jailkit.plan.settings import Limits
     from jailkit.store import Jail
 
 MAIN: Final = "main"
@@ -49,35 +50,31 @@ def transient_name() -> str:
     return f"run-{os.getpid()}-{next(_numbers)}"
 
 
-def make_leaf(jail: Jail, name: str, demand: Demand) -> Group:
+def make_leaf(jail: Jail, leaf: Group, demand: Demand) -> None:
     """Make the group of an instance, below that of the jail, whose limits are read back.
 
     Raises:
         BackendError: a limit does not hold, or no group can be made.
     """
-    group = group_of(jail)
-    wanted = _settings(jail, demand, group.host)
-    if not group.host.usable:
-        return group.leaf(name)
-    with _refusals(jail):
-        return group.make_leaf(name, wanted)
+    wanted = _settings(jail, demand, leaf.host)
+    if leaf.host.usable:
+        with _refusals(jail):
+            leaf.whole.make_leaf(leaf.name.partition("/")[2], wanted)
 
 
-def make_group(jail: Jail, demand: Demand) -> None:
+def make_group(jail: Jail, group: Group, demand: Demand) -> None:
     """Make the jail's own group, for whoever makes that of the instance by other means; limits are read back.
 
     Raises:
         BackendError: as `make_leaf`.
     """
-    group = group_of(jail)
     wanted = _settings(jail, demand, group.host)
     with _refusals(jail):
         group.make(wanted)
 
 
-def read_back(jail: Jail, demand: Demand) -> list[str]:
+def read_back(jail: Jail, group: Group, demand: Demand) -> list[str]:
     """Name the limits that the jail's group does not show."""
-    group = group_of(jail)
     return [_shown(m.setting, m.found, m.refusal) for m in group.read_back(_settings(jail, demand, group.host))]
 
 
@@ -128,8 +125,9 @@ def doors_of(leaf: Group) -> Iterator[Doors]:
 
 def find_init(leaf: Group) -> Init | None:
     """Give the init of the instance in a group; None when there is none."""
-    depth = len(_numbers_of("self"))
-    for pid in leaf.pids():
+    pids = leaf.pids()
+    depth = len(_numbers_of("self")) if pids else 0
+    for pid in pids:
         with contextlib.suppress(OSError):  # It has just ended.
             pidfd = os.pidfd_open(pid)
             numbers = _numbers_of(str(pid))
@@ -161,7 +159,7 @@ def end_politely(leaf: Group, init: int, number: int, timeout: float) -> None:
 
 def init_gone(jail: Jail, leaf: Group) -> BackendError:
     """Give the error for an instance whose init ended before it was of any use."""
-    if marks_of(leaf).oom_kills:
+    if marks_of(leaf, jail.runtime.limits).oom_kills:
         return BackendError(
             f"cannot enter jail {jail.name}: its limit of memory leaves no room even for its first process",
             resolution=f"raise limits.memory in the profile, then {jail.renewal}",
@@ -237,14 +235,19 @@ def take_down(leaf: Group) -> None:
     Raises:
         OSError: something in it does not end.
     """
-    if leaf.exists():
+    if leaf.pids():
         leaf.kill()
-        leaf.remove()
+    leaf.remove()
 
 
-def marks_of(leaf: Group) -> Marks:
-    """Read what explains ends: kills where their victims are, refusals and waiting where the limits are too."""
-    if not leaf.host.usable:
-        return Marks()
-    own, whole = leaf.stats(), Group(leaf.host, leaf.name.partition("/")[0]).stats()
-    return Marks(own.oom_kills or 0, whole.pids_denied or 0, whole.throttled_seconds or 0.0)
+def marks_of(leaf: Group, limits: Limits) -> Marks:
+    """Read what explains ends: kills where their victims are, refusals and waiting where the limits are too.
+
+    What no limit of the jail's can have caused is not asked for: each file takes its time, before and after a command.
+    """
+    whole = leaf.whole
+    return Marks(
+        leaf.counted("oom_kills") if limits.memory is not None else 0,
+        whole.counted("pids_denied") if limits.pids is not None else 0,
+        whole.counted("throttled_seconds") if limits.cpus is not None else 0,
+    )

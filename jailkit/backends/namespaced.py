@@ -83,7 +83,7 @@ class RunningInside(NamedTuple):
         jail, instance = self.command.jail, self.instance
         try:
             result = self.command.wait(signals)
-            return explained(result, marks_of(instance.leaf).since(self.before))
+            return explained(result, marks_of(instance.leaf, jail.runtime.limits).since(self.before))
         finally:
             self.backend.leave(jail, instance)
 
@@ -93,13 +93,13 @@ class Namespaced:
 
     name: ClassVar[BackendName]
 
-    def make_leaf(self, jail: Jail, name: str) -> Group:
+    def make_leaf(self, jail: Jail, leaf: Group) -> None:
         """Make the group of an instance, and above it that which holds the jail's limits.
 
         Raises:
             BackendError: a limit does not hold, or no group can be made.
         """
-        return make_leaf(jail, name, limits_of(jail))
+        make_leaf(jail, leaf, limits_of(jail))
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Make an instance in a group that is there.
@@ -154,8 +154,9 @@ class Namespaced:
                 resolution=f"jailkit run {jail.name} -- COMMAND, or run it as root",
             )
         sweep()
-        self.dismantle(jail, group_of(jail).leaf(MAIN))
-        os.close(self._bring_up(jail, MAIN, transient=False, ephemeral=False).init.pidfd)
+        leaf = group_of(jail).leaf(MAIN)
+        self.dismantle(jail, leaf)
+        os.close(self._bring_up(jail, leaf, transient=False, ephemeral=False).init.pidfd)
 
     def status(self, jail: Jail) -> Status:
         """Ask whether the instance `main` has an init, and whether that is frozen."""
@@ -252,7 +253,7 @@ class Namespaced:
             entering = entering._replace(confinement=entering.confinement._replace(load_filter=filter_of(jail)))
         instance = self._instance(jail, ephemeral=request.ephemeral)
         try:
-            before = marks_of(instance.leaf)
+            before = marks_of(instance.leaf, jail.runtime.limits)
             with _gone_if_ended(jail, instance), doors_of(instance.leaf) as doors:
                 way = self._way(jail, instance, doors.tasks)
                 return RunningInside(self, start_command(jail, entering, way, request), instance, before)
@@ -278,19 +279,20 @@ class Namespaced:
         return by_joining(instance.init.pidfd, namespaces_of(jail.runtime.isolation, user=user), tasks)
 
     def _instance(self, jail: Jail, *, ephemeral: bool) -> Instance:
-        leaf = group_of(jail).leaf(MAIN)
+        group = group_of(jail)
+        leaf = group.leaf(MAIN)
         init = None if ephemeral else find_init(leaf)
         if init is None:
-            end_stale(group_of(jail))
-            return self._bring_up(jail, transient_name(), transient=True, ephemeral=ephemeral)
+            end_stale(group)
+            return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=ephemeral)
         if leaf.frozen():
             os.close(init.pidfd)
             raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
         return Instance(leaf, init, False)
 
-    def _bring_up(self, jail: Jail, name: str, *, transient: bool, ephemeral: bool) -> Instance:
+    def _bring_up(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Instance:
         check_parts(jail)
-        leaf = self.make_leaf(jail, name)
+        self.make_leaf(jail, leaf)
         try:
             init = self.launch(jail, leaf, transient=transient, ephemeral=ephemeral)
             try:

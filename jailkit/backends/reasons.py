@@ -13,13 +13,13 @@ _NOTABLE: Final = 0.1  # of the wall time, spent waiting for a CPU limit; less i
 class Marks(NamedTuple):
     """What a group has counted: kills for want of memory, forks refused, seconds of waiting for a CPU limit."""
 
-    oom_kills: int = 0
-    pids_denied: int = 0
-    throttled: float = 0.0
+    oom_kills: float = 0
+    pids_denied: float = 0
+    throttled: float = 0
 
     def since(self, before: Marks) -> Marks:
         """Give what came to it."""
-        return Marks(*(now - then for now, then in zip(self, before, strict=True)))  # type: ignore[arg-type]
+        return Marks(*(now - then for now, then in zip(self, before, strict=True)))
 
 
 def explained(result: ExecResult, met: Marks) -> ExecResult:

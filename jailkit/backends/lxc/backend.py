@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import MONITORS, Init, group_of, make_group, not_held, read_back, remove_empty_groups
+from jailkit.backends.instance import MONITORS, Init, make_group, not_held, read_back, remove_empty_groups
 from jailkit.backends.lxc.config import pivot_group
 from jailkit.backends.lxc.groups import end_groups, keeping_parents, remove_groups
 from jailkit.backends.lxc.launch import launch
@@ -36,11 +36,9 @@ class LxcBackend(Namespaced):
 
     name: ClassVar[BackendName] = "lxc"
 
-    def make_leaf(self, jail: Jail, name: str) -> Group:
-        """Name the group of an instance: LXC makes it, and refuses one that is there."""
-        leaf = group_of(jail).leaf(name)
+    def make_leaf(self, jail: Jail, leaf: Group) -> None:  # noqa: ARG002 - the name is all that it takes
+        """Make room for the group of an instance: LXC makes it, and refuses one that is there."""
         end_groups(_groups_of(leaf))
-        return leaf
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Order an instance from the worker.
@@ -49,10 +47,10 @@ class LxcBackend(Namespaced):
             BackendError: it does not run, with LXC's own reason; or the limits do not hold.
         """
         with keeping_parents():
-            make_group(jail, limits_of(jail))
+            make_group(jail, leaf.whole, limits_of(jail))
             pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
         # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
-        if wrong := read_back(jail, limits_of(jail)):
+        if wrong := read_back(jail, leaf.whole, limits_of(jail)):
             raise not_held(jail, wrong)
         try:
             return Init(pid, os.pidfd_open(pid))

@@ -12,7 +12,7 @@ from jailkit.linux.cgroup import inmates, make, removal
 from jailkit.linux.cgroup.files import folders
 from jailkit.linux.cgroup.settings import Setting
 from jailkit.linux.cgroup.spot import Spot
-from jailkit.linux.cgroup.stats import Stats, read_stats
+from jailkit.linux.cgroup.stats import Stats, read_count, read_stats
 
 _ROUNDS: Final = 1000  # tries to make a group while others remove the ones above it
 
@@ -63,6 +63,11 @@ class Group(Spot):
     """A jail's group, or that of one of its instances. Methods raise OSError with operation and path."""
 
     __slots__ = ()
+
+    @property
+    def whole(self) -> Group:
+        """The group of the jail, which holds the limits."""
+        return Group(*self.jail)
 
     def leaf(self, name: str) -> Group:
         """Give the group of an instance of this jail."""
@@ -188,6 +193,10 @@ class Group(Spot):
     def stats(self) -> Stats:
         """Measure; IO in version 1 is that of the whole jail, which its limits are for."""
         return read_stats(self.files)
+
+    def counted(self, name: str) -> float:
+        """Measure only `oom_kills`, `pids_denied` or `throttled_seconds`; 0 where that is not known."""
+        return read_count(name, self.files)
 
     def remove(self) -> None:
         """Remove this group and all below it, and those above that are empty then; it may be gone in part or whole.

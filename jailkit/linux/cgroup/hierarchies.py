@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from jailkit.linux.cgroup.files import folders, read
@@ -100,21 +101,28 @@ def find_cgroups(mounts: str, own: str, root: bool, may_write: Callable[[str], b
     The superuser uses a tree's root: what holds a jail is its own limit, and no other's. Anybody else uses the deepest
     of the groups around this process that was given to them, so that limits from outside hold for jails too.
     """
+    found = []
+    for tree in _trees(mounts, own):
+        given = root and may_write(tree.point)
+        hierarchy = tree._replace(
+            base="" if given else _delegated(tree.version, tree.point, tree.base or "", may_write)
+        )
+        found.append(hierarchy._replace(controllers=_offered(hierarchy)) if tree.version == 2 else hierarchy)
+    return _describe(Cgroups(tuple(found)))
+
+
+@lru_cache(maxsize=1)
+def _trees(mounts: str, own: str) -> tuple[Hierarchy, ...]:
+    """Read the two texts; the base is the group around this process. Kept, because they hardly ever change."""
     table = [_mount(line) for line in mounts.splitlines()]
     found = []
     for line in own.splitlines():
         _, names, path = line.split(":", 2)
         mount = next((m for m in table if _carries(m, names)), None)
-        if mount is None:
-            continue
-        version: Literal[1, 2] = 1 if names else 2
-        inner = _below(path, mount.root)
-        base = "" if root and may_write(mount.point) else _delegated(version, mount.point, inner, may_write)
-        hierarchy = Hierarchy(version, tuple(n for n in names.split(",") if n and "=" not in n), mount.point, base)
-        if version == 2:
-            hierarchy = hierarchy._replace(controllers=_offered(hierarchy))
-        found.append(hierarchy)
-    return _describe(Cgroups(tuple(found)))
+        if mount is not None:
+            controllers = tuple(n for n in names.split(",") if n and "=" not in n)
+            found.append(Hierarchy(1 if names else 2, controllers, mount.point, _below(path, mount.root)))
+    return tuple(found)
 
 
 class _Mount(NamedTuple):

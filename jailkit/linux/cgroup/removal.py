@@ -39,6 +39,8 @@ def discard(spot: Spot) -> None:
 
 
 def _remove_all(path: str) -> None:
+    if _rmdir(path):
+        return
     for name in folders(path):
         _remove_all(f"{path}/{name}")
     try:

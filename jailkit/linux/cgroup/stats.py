@@ -47,6 +47,17 @@ def read_stats(files: Callable[[str], tuple[int, str] | None]) -> Stats:
 
 
 _Found = dict[str, float | int | None]
+_Counter = Callable[[str], float | int | None]
+
+
+def read_count(name: str, files: Callable[[str], tuple[int, str] | None]) -> float:
+    """Read one of the counters `oom_kills`, `pids_denied` and `throttled_seconds` alone; 0 where there is none.
+
+    `files` is as for `read_stats`.
+    """
+    controller, versions = _COUNTERS[name]
+    place = files(controller)
+    return (versions[place[0] - 1](place[1]) if place else None) or 0
 
 
 def _scaled(value: int | None, unit: float) -> float | None:
@@ -62,12 +73,35 @@ def _cpuacct_2(folder: str) -> _Found:
     return {"cpu_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "usage_usec"), 1e6)}
 
 
+def _throttled_1(folder: str) -> float | None:
+    return _scaled(field(read(f"{folder}/cpu.stat"), "throttled_time"), 1e9)
+
+
+def _throttled_2(folder: str) -> float | None:
+    return _scaled(field(read(f"{folder}/cpu.stat"), "throttled_usec"), 1e6)
+
+
+def _oom_kills_1(folder: str) -> int | None:
+    # A kill is counted in the victim's own group alone.
+    return _everywhere(folder, "memory.oom_control", "oom_kill")
+
+
+def _oom_kills_2(folder: str) -> int | None:
+    return field(read(f"{folder}/memory.events"), "oom_kill")
+
+
+def _pids_denied(folder: str) -> int | None:
+    # Version 1, and version 2 before Linux 6.11, count in the group of the process that forks; later kernels in the
+    # one whose limit it was. Limits are on the jail's group and forks in the leafs: never are both counted.
+    return _everywhere(folder, "pids.events", "max")
+
+
 def _cpu_1(folder: str) -> _Found:
-    return {"throttled_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "throttled_time"), 1e9)}
+    return {"throttled_seconds": _throttled_1(folder)}
 
 
 def _cpu_2(folder: str) -> _Found:
-    return {"throttled_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "throttled_usec"), 1e6)}
+    return {"throttled_seconds": _throttled_2(folder)}
 
 
 def _memory_1(folder: str) -> _Found:
@@ -75,8 +109,7 @@ def _memory_1(folder: str) -> _Found:
         "memory": number(read(f"{folder}/memory.usage_in_bytes")),
         "memory_peak": number(read(f"{folder}/memory.max_usage_in_bytes")),
         "swap": field(read(f"{folder}/memory.stat"), "total_swap"),
-        # A kill is counted in the victim's own group alone.
-        "oom_kills": _everywhere(folder, "memory.oom_control", "oom_kill"),
+        "oom_kills": _oom_kills_1(folder),
     }
 
 
@@ -85,7 +118,7 @@ def _memory_2(folder: str) -> _Found:
         "memory": number(read(f"{folder}/memory.current")),
         "memory_peak": number(read(f"{folder}/memory.peak")),
         "swap": number(read(f"{folder}/memory.swap.current")),
-        "oom_kills": field(read(f"{folder}/memory.events"), "oom_kill"),
+        "oom_kills": _oom_kills_2(folder),
     }
 
 
@@ -93,9 +126,7 @@ def _pids(folder: str) -> _Found:
     return {
         "pids": number(read(f"{folder}/pids.current")),
         "pids_peak": number(read(f"{folder}/pids.peak")),
-        # Version 1, and version 2 before Linux 6.11, count in the group of the process that forks; later kernels in the
-        # one whose limit it was. Limits are on the jail's group and forks in the leafs: never are both counted.
-        "pids_denied": _everywhere(folder, "pids.events", "max"),
+        "pids_denied": _pids_denied(folder),
     }
 
 
@@ -147,4 +178,9 @@ _READERS: dict[str, tuple[Callable[[str], _Found], Callable[[str], _Found]]] = {
     "memory": (_memory_1, _memory_2),
     "pids": (_pids, _pids),
     "blkio": (_io_1, _io_2),
+}
+_COUNTERS: dict[str, tuple[str, tuple[_Counter, _Counter]]] = {
+    "oom_kills": ("memory", (_oom_kills_1, _oom_kills_2)),
+    "pids_denied": ("pids", (_pids_denied, _pids_denied)),
+    "throttled_seconds": ("cpu", (_throttled_1, _throttled_2)),
 }
