@@ -11,6 +11,7 @@ from jailkit.errors import RealizeError
 from jailkit.linux.copy import sha256
 from jailkit.linux.limits import within_present
 from jailkit.linux.paths import Tree
+from jailkit.linux.shift import Shift
 from jailkit.manifest import Record
 from jailkit.plan.hidden import HIDDEN, LD_SO_CACHE
 
@@ -23,7 +24,7 @@ def find_ldconfig() -> str | None:
     return next((path for path in ("/sbin/ldconfig", "/usr/sbin/ldconfig") if os.access(path, os.X_OK)), None)
 
 
-def write_loader_cache(root: str, tree: Tree) -> Record | None:
+def write_loader_cache(root: str, tree: Tree, shift: Shift) -> Record | None:
     """Let ldconfig write the cache inside the tree; None where the host has no ldconfig, or this is not root.
 
     Raises:
@@ -35,14 +36,15 @@ def write_loader_cache(root: str, tree: Tree) -> Record | None:
     try:
         _run([ldconfig, "-X", "-i", "-r", root])
         _remove_auxiliary_cache(tree)
-        return _record(tree)
+        return _record(tree, shift)
     except OSError as error:
         raise RealizeError.because("cannot write the jail's loader cache", error) from error
 
 
-def _record(tree: Tree) -> Record:
+def _record(tree: Tree, shift: Shift) -> Record:
     descriptor = tree.open(LD_SO_CACHE, os.O_RDWR)
     try:
+        os.fchown(descriptor, *shift.owner(0, 0))
         os.fchmod(descriptor, 0o644)
         size = os.fstat(descriptor).st_size
         return Record(LD_SO_CACHE, "file", 0o644, 0, 0, HIDDEN, size=size, sha256=sha256(descriptor))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jailkit.errors import RealizeError
 from jailkit.linux.copy import NEW, copy_and_hash, sha256
 from jailkit.linux.paths import Parents, Tree
+from jailkit.linux.shift import UNSHIFTED, Shift
 from jailkit.linux.worker import Worker
 from jailkit.loader_cache import write_loader_cache
 from jailkit.manifest import Record
@@ -26,41 +27,41 @@ _MAX_SIZE = 64 << 30  # bytes; a file of a terabyte may be nothing but holes, an
 _LARGE = 1 << 16  # bytes from which on a file's copying and hashing outweighs handing it to another thread
 
 
-def realize(plan: Plan, root: str, progress: Progress = lambda _: None) -> list[Record]:
-    """Apply a plan's entries to the new directory `root`.
+def realize(plan: Plan, root: str, progress: Progress = lambda _: None, shift: Shift = UNSHIFTED) -> list[Record]:
+    """Apply a plan's entries to the new directory `root`; `shift` tells whose the files become.
 
     Raises:
         RealizeError: an operation failed; what was made so far stays for the caller to delete.
     """
-    _make_root(root)
+    _make_root(root, shift)
     with Tree(root) as tree:
         records = []
-        for record in _written(plan, root, tree):
+        for record in _written(plan, root, tree, shift):
             records.append(record)
             progress(record)
         return records
 
 
-def _written(plan: Plan, root: str, tree: Tree) -> Iterator[Record]:
+def _written(plan: Plan, root: str, tree: Tree, shift: Shift) -> Iterator[Record]:
     """Make one path after the other; records of large files come when their copies are done."""
     yield Record("/", "directory", 0o755, 0, 0, BASE)
-    with Tree("/") as host, closing(_Writer(tree, host, dict(plan.owners))) as writer:
+    with Tree("/") as host, closing(_Writer(tree, host, dict(plan.owners), shift)) as writer:
         for entry in plan.entries:
             record = writer.write(entry)
             if record is not None:
                 yield record
             yield from writer.worker.results(wait=False)
         yield from writer.worker.results(wait=True)
-    cache = write_loader_cache(root, tree)
+    cache = write_loader_cache(root, tree, shift)
     if cache is not None:
         yield cache
 
 
-def _make_root(root: str) -> None:
+def _make_root(root: str, shift: Shift) -> None:
     """Make the jail's / as the manifest says it is: whatever the umask, and the group that a parent hands down."""
     try:
         os.mkdir(root, 0o755)
-        os.chown(root, 0, 0)
+        os.chown(root, *shift.owner(0, 0))
         os.chmod(root, 0o755)  # noqa: S103 - it is everybody's to enter
         _drop_acl(root)
     except OSError as error:
@@ -94,8 +95,9 @@ _VERBS: Mapping[type[Entry], str] = {
 class _Writer:
     """Writes entries that come sorted, parents first. Sources are near each other, too, most of the time."""
 
-    def __init__(self, tree: Tree, host: Tree, owners: Mapping[str, str]) -> None:
-        self.owners = owners
+    def __init__(self, tree: Tree, host: Tree, packages: Mapping[str, str], shift: Shift) -> None:
+        self.packages = packages
+        self.shift = shift
         self.parents = Parents(tree)
         self.sources = Parents(host)
         self.worker: Worker[Record] = Worker()
@@ -114,19 +116,56 @@ class _Writer:
     def _write(self, entry: Entry, parent: int, name: str) -> Record | None:
         match entry:
             case Directory():
-                return _write_directory(entry, parent, name)
+                return self._write_directory(entry, parent, name)
             case Copy():
                 return self._write_copy(entry, parent)
             case Text():
-                return _write_text(entry, parent, name)
+                return self._write_text(entry, parent, name)
             case Symlink():
                 os.symlink(entry.target, name, dir_fd=parent)
+                if self.shift != UNSHIFTED:
+                    os.chown(name, *self.shift.owner(0, 0), dir_fd=parent, follow_symlinks=False)
                 return Record(entry.path, "symlink", 0o777, 0, 0, entry.reason, target=entry.target)
             case Device():
-                return _write_device(entry, parent, name)
+                return self._write_device(entry, parent, name)
+
+    def _write_directory(self, entry: Directory, parent: int, name: str) -> Record:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        self._own(entry, parent, name)
+        return Record(entry.path, "directory", entry.mode, entry.uid, entry.gid, entry.reason)
+
+    def _write_device(self, entry: Device, parent: int, name: str) -> Record:
+        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
+        self._own(entry, parent, name)
+        number = (entry.major, entry.minor)
+        return Record(entry.path, "device", entry.mode, entry.uid, entry.gid, entry.reason, device=number)
+
+    def _own(self, entry: Directory | Device, parent: int, name: str) -> None:
+        """Set owner, then mode: chown(2) may clear mode bits, and the umask does not count for chmod(2)."""
+        os.chown(name, *self.shift.owner(entry.uid, entry.gid), dir_fd=parent, follow_symlinks=False)
+        os.chmod(name, entry.mode, dir_fd=parent)
+
+    def _write_text(self, entry: Text, parent: int, name: str) -> Record:
+        descriptor = os.open(name, NEW, 0o600, dir_fd=parent)
+        with open(descriptor, "wb") as file:
+            content = entry.content.encode()
+            file.write(content)
+            file.flush()
+            os.fchown(descriptor, *self.shift.owner(entry.uid, entry.gid))
+            os.fchmod(descriptor, entry.mode)
+            digest = sha256(descriptor)
+        size = len(content)
+        return Record(entry.path, "file", entry.mode, entry.uid, entry.gid, entry.reason, size=size, sha256=digest)
 
     def _write_copy(self, entry: Copy, parent: int) -> Record | None:
-        copying = _open_copy(entry, self._open_source(entry.source), parent, self.owners.get(entry.source))
+        package, owner = self.packages.get(entry.source), self.shift.owner(entry.uid, entry.gid)
+        source = self._open_source(entry.source)
+        try:
+            copy = os.open(basename(entry.path), NEW, 0o600, dir_fd=parent)
+        except OSError:
+            os.close(source)
+            raise
+        copying = _Copying(entry, source, copy, os.fstat(source), package, owner)
         if copying.before.st_size >= _LARGE and self.worker.take(copying.run):
             return None
         return copying.run()
@@ -149,45 +188,15 @@ class _Writer:
         self.sources.close()
 
 
-def _write_directory(entry: Directory, parent: int, name: str) -> Record:
-    os.mkdir(name, 0o700, dir_fd=parent)
-    _own(entry, parent, name)
-    return Record(entry.path, "directory", entry.mode, entry.uid, entry.gid, entry.reason)
-
-
-def _write_device(entry: Device, parent: int, name: str) -> Record:
-    os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
-    _own(entry, parent, name)
-    number = (entry.major, entry.minor)
-    return Record(entry.path, "device", entry.mode, entry.uid, entry.gid, entry.reason, device=number)
-
-
-def _own(entry: Directory | Device, parent: int, name: str) -> None:
-    """Set owner, then mode: chown(2) may clear mode bits, and the umask does not count for chmod(2)."""
-    os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-    os.chmod(name, entry.mode, dir_fd=parent)
-
-
-def _write_text(entry: Text, parent: int, name: str) -> Record:
-    descriptor = os.open(name, NEW, 0o600, dir_fd=parent)
-    with open(descriptor, "wb") as file:
-        content = entry.content.encode()
-        file.write(content)
-        file.flush()
-        os.fchown(descriptor, entry.uid, entry.gid)
-        os.fchmod(descriptor, entry.mode)
-        digest = sha256(descriptor)
-    return Record(entry.path, "file", entry.mode, entry.uid, entry.gid, entry.reason, size=len(content), sha256=digest)
-
-
 class _Copying(NamedTuple):
-    """A copy that is open at both ends. `before` is what fstat(2) said of the source."""
+    """A copy that is open at both ends. `before` is what fstat(2) said of the source, `owner` whose it becomes."""
 
     entry: Copy
     source: int
     copy: int
     before: os.stat_result
     package: str | None
+    owner: tuple[int, int]
 
     def run(self) -> Record:
         """Fill the copy, and close both.
@@ -196,7 +205,7 @@ class _Copying(NamedTuple):
             RealizeError: it could not be filled.
         """
         try:
-            return _fill_copy(*self)
+            return _fill_copy(self)
         except OSError as error:
             raise _failed(self.entry, error) from error
         finally:
@@ -204,16 +213,8 @@ class _Copying(NamedTuple):
             os.close(self.source)
 
 
-def _open_copy(entry: Copy, source: int, parent: int, package: str | None) -> _Copying:
-    try:
-        copy = os.open(basename(entry.path), NEW, 0o600, dir_fd=parent)
-    except OSError:
-        os.close(source)
-        raise
-    return _Copying(entry, source, copy, os.fstat(source), package)
-
-
-def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, package: str | None) -> Record:
+def _fill_copy(copying: _Copying) -> Record:
+    entry, source, copy, before, package, owner = copying
     if not stat.S_ISREG(before.st_mode):
         raise OSError(errno.ESTALE, "it is no longer a regular file")
     if before.st_size > _MAX_SIZE:
@@ -226,7 +227,7 @@ def _fill_copy(entry: Copy, source: int, copy: int, before: os.stat_result, pack
     after, size = os.fstat(source), os.fstat(copy).st_size
     if size > before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.ESTALE, "it changed while it was copied")
-    os.fchown(copy, entry.uid, entry.gid)
+    os.fchown(copy, *owner)
     if entry.keep_privileges:
         _copy_capability(source, copy)
     os.fchmod(copy, entry.mode)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from jailkit.backends.instance import living
+from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
     from jailkit.store import Jail
@@ -20,7 +21,7 @@ def sweep_bridge() -> None:
     Raises:
         BackendError, PrivilegeError: the kernel refuses.
     """
-    if os.path.exists(_BRIDGE):
+    if superuser() and os.path.exists(_BRIDGE):
         from jailkit.network import sweep
 
         sweep(living())

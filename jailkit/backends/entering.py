@@ -42,6 +42,8 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
     level = LEVELS[jail.level]
     confines = level.confines
     account = find_account(jail, request.user)
+    if jail.has_one_id and account != find_account(jail, None):
+        raise _stranger(jail, account)
     if confines and not level.mount_namespace and account.uid == 0 and not runtime.root_accepted:
         raise _root_refused(jail)
     inherited = _clean_environment(account, caller) if confines else dict(caller)
@@ -51,9 +53,21 @@ def translate(jail: Jail, request: ExecRequest, caller: Mapping[str, str]) -> En
         workdir=os.path.join(runtime.workdir or account.home, request.workdir or ""),
         at_home=not (runtime.workdir or request.workdir),
         # uid 0 is what the careless level means; only an explicit wish for another user changes it.
-        identity=Identity(account.uid, account.gid, account.groups) if confines or request.user is not None else None,
+        identity=_identity(jail, account) if confines or request.user is not None else None,
         confinement=_confinement(runtime) if confines else None,
         terminal=request.terminal is not None,
+    )
+
+
+def _identity(jail: Jail, account: Account) -> Identity:
+    # Without a range of ids nobody may change groups (user_namespaces(7)).
+    return Identity(account.uid, account.gid, None if jail.has_one_id else account.groups)
+
+
+def _stranger(jail: Jail, account: Account) -> UsageError:
+    return UsageError(
+        f"cannot run as {account.name} in jail {jail.name}: only its own user {jail.runtime.user} has an id here",
+        resolution="ids in /etc/subuid and /etc/subgid give a new jail more: see jailkit doctor",
     )
 
 

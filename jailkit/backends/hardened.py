@@ -7,13 +7,16 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import Init, doors_of, find_init, init_gone
+from jailkit.backends.accounts import find_account
+from jailkit.backends.census import Init
+from jailkit.backends.instance import doors_of, find_init, init_gone
 from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.view import namespaces_of, view_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import BackendName
 from jailkit.linux.launch import Blueprint, failure_of, launch, launch_apart
-from jailkit.linux.userns import Owners, make_owners
+from jailkit.linux.userns import IdMap, Owners, make_owners
+from jailkit.store.privilege import outer_namespace
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Group
@@ -42,13 +45,17 @@ class HardenedBackend(Namespaced):
         """
         try:
             with doors_of(leaf) as doors:
+                outer = outer_namespace()
                 blueprint = Blueprint(
                     view=view_of(jail, ephemeral=ephemeral),
-                    owners=_owners(_range_of(jail)),
+                    owners=_owners_of(jail, outer),
                     namespaces=namespaces_of(jail.runtime.isolation, user=False),
                     hostname=jail.name,
+                    title=leaf.name,
                     tasks=doors.tasks,
                     tied=transient,
+                    outer=outer,
+                    rooted=not jail.has_one_id,
                 )
                 return _launched(jail, blueprint) if transient else _launched_apart(jail, blueprint, leaf)
         except OSError as error:
@@ -67,7 +74,7 @@ def _launched(jail: Jail, blueprint: Blueprint) -> Init:
 def _launched_apart(jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
     if failure := launch_apart(blueprint):
         raise _not_made(jail, failure)
-    init = find_init(leaf)
+    init = find_init(jail, leaf)
     if init is None:
         raise init_gone(jail, leaf)
     return init
@@ -81,12 +88,28 @@ def _not_made(jail: Jail, failure: Failure) -> BackendError:
     )
 
 
-def _range_of(jail: Jail) -> tuple[int, int]:
+def _owners_of(jail: Jail, outer: int | None) -> Owners:
     if jail.ids is None:
         raise StateError(f"cannot start jail {jail.name}: it has no range of ids of its own", resolution=jail.renewal)
-    return jail.ids
+    if outer is None:
+        return _owners(jail.ids)
+    if jail.has_one_id:
+        account = find_account(jail, None)
+        # The caller is 0 out there.
+        inner = _inner(outer, IdMap(account.uid, 0, 1), IdMap(account.gid, 0, 1))
+    else:
+        base, size = jail.ids
+        inner = _inner(outer, IdMap(0, base, size), IdMap(0, base, size))
+    return Owners(inner, inner)
 
 
 @lru_cache(maxsize=_KEPT)
 def _owners(ids: tuple[int, int]) -> Owners:
     return make_owners(*ids)
+
+
+@lru_cache(maxsize=_KEPT)
+def _inner(outer: int, uids: IdMap, gids: IdMap) -> int:
+    from jailkit.linux.outer import make_inner
+
+    return make_inner(outer, [uids], [gids])

@@ -7,6 +7,7 @@ A jail's group holds its limits. Below it each instance has a group of its own: 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import select
@@ -14,13 +15,16 @@ import signal
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from jailkit.backends.census import Init, end, inhabitants, inits, is_init, numbers_of
 from jailkit.backends.lxc.groups import end_groups, remove_empty
 from jailkit.backends.reasons import Marks
 from jailkit.errors import BackendError
 from jailkit.linux.cgroup import Cgroups, Doors, Group, LimitsRefusedError, Setting, read_cgroups, settings
 from jailkit.linux.cgroup.files import folders
+from jailkit.linux.outer import parent_of
+from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Demand
@@ -31,13 +35,6 @@ MAIN: Final = "main"
 MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
 _PAUSE: Final = 0.005  # seconds between two looks at processes that were asked to end
 _numbers = itertools.count()
-
-
-class Init(NamedTuple):
-    """The PID 1 of an instance, as this process's pid namespace numbers it; close `pidfd` after use."""
-
-    pid: int
-    pidfd: int
 
 
 def group_of(jail: Jail, host: Cgroups | None = None) -> Group:
@@ -123,37 +120,64 @@ def doors_of(leaf: Group) -> Iterator[Doors]:
         doors.close()
 
 
-def find_init(leaf: Group) -> Init | None:
-    """Give the init of the instance in a group; None when there is none."""
+def find_init(jail: Jail, leaf: Group) -> Init | None:
+    """Give the init of the instance in a group, or of that name; None when there is none."""
+    if _told_by_groups(leaf):
+        return _init_in(leaf)
+    return next((init for _, init in inits(jail, leaf.name)), None)
+
+
+def _init_in(leaf: Group) -> Init | None:
     pids = leaf.pids()
-    depth = len(_numbers_of("self")) if pids else 0
+    depth = len(numbers_of("self")) if pids else 0
     for pid in pids:
         with contextlib.suppress(OSError):  # It has just ended.
             pidfd = os.pidfd_open(pid)
-            numbers = _numbers_of(str(pid))
-            if len(numbers) == depth + 1 and numbers[-1] == 1:
+            if is_init(str(pid), depth):
                 return Init(pid, pidfd)
             os.close(pidfd)
     return None
 
 
-def _numbers_of(process: str) -> tuple[int, ...]:
-    """Read by which number each pid namespace knows a process, from ours inwards (NSpid of proc_pid_status(5))."""
-    with open(f"/proc/{process}/status", "rb", buffering=0) as file:
-        for line in file.read().splitlines():
-            if line.startswith(b"NSpid:"):
-                return tuple(int(number) for number in line.split()[1:])
-    return ()
+def _told_by_groups(group: Group) -> bool:
+    """Tell whether cgroups say who is in an instance. An ordinary user's may have none, and those of LXC never have."""
+    return superuser() and group.tracker is not None
 
 
-def end_politely(leaf: Group, init: int, number: int, timeout: float) -> None:
+def processes_of(jail: Jail, group: Group) -> list[int]:
+    """Give the processes of a jail, or of one of its instances, by its group."""
+    if _told_by_groups(group):
+        return group.pids()
+    found = []
+    for _, init in inits(jail, group.name if group.is_leaf else f"{group.name}/"):
+        found += inhabitants(init)
+        os.close(init.pidfd)
+    return found
+
+
+def names_of(jail: Jail) -> list[str]:
+    """Name the instances of a jail, and those of which only the group is left."""
+    group = group_of(jail)
+    found = set(group.children())
+    if not _told_by_groups(group):
+        for title, init in inits(jail, f"{group.name}/"):
+            found.add(title.partition("/")[2])
+            os.close(init.pidfd)
+    return sorted(found)
+
+
+def end_politely(jail: Jail, leaf: Group, number: int, timeout: float) -> None:
     """Signal every process of an instance but its init, and wait so many seconds for them to end."""
-    for pid in leaf.pids():
-        if pid != init:
+    init = find_init(jail, leaf)
+    if init is None:
+        return
+    os.close(init.pidfd)
+    for pid in processes_of(jail, leaf):
+        if pid != init.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
     deadline = time.monotonic() + timeout
-    while number != signal.SIGKILL and set(leaf.pids()) - {init} and time.monotonic() < deadline:
+    while number != signal.SIGKILL and set(processes_of(jail, leaf)) - {init.pid} and time.monotonic() < deadline:
         time.sleep(_PAUSE)
 
 
@@ -185,7 +209,7 @@ def end_init(init: Init) -> None:
 def sweep_groups() -> None:
     """Kill and remove the instances of commands whose jailkit was killed, whatever their jails, LXC's processes too.
 
-    Only what carries the pid of a process that is no more is touched, and groups with nothing in them.
+    Only what carries the pid of a process that is no more is touched, and jails' groups with nothing in them.
     """
     host = read_cgroups()
     for name in _jails_in(host):
@@ -195,14 +219,14 @@ def sweep_groups() -> None:
 
 
 def living() -> set[str]:
-    """Name all instances of all jails that have an init, as JAIL/INSTANCE."""
+    """Name all instances of all jails that have an init, as JAIL/INSTANCE; those of the superuser's."""
     host = read_cgroups()
     leafs = [Group(host, name).leaf(child) for name in _jails_in(host) for child in Group(host, name).children()]
     return {leaf.name for leaf in leafs if _has_init(leaf)}
 
 
 def _has_init(leaf: Group) -> bool:
-    init = find_init(leaf)
+    init = _init_in(leaf)
     if init is not None:
         os.close(init.pidfd)
     return init is not None
@@ -211,14 +235,37 @@ def _has_init(leaf: Group) -> bool:
 def remove_empty_groups() -> None:
     """Remove the groups of jails, and of LXC's own processes, that have nothing in them."""
     with contextlib.suppress(OSError):
-        remove_empty((read_cgroups().parent, MONITORS))
+        if superuser():
+            remove_empty((read_cgroups().parent, MONITORS))
+
+
+@contextlib.contextmanager
+def outer_of(init: Init) -> Iterator[int | None]:
+    """Open the user namespace from which an ordinary user enters an instance; None for the superuser.
+
+    Raises:
+        OSError: the instance has ended.
+    """
+    if superuser():
+        yield None
+        return
+    outer = parent_of(init.pid)
+    try:
+        yield outer
+    finally:
+        os.close(outer)
 
 
 def end_stale(group: Group) -> None:
     """Kill and remove the instances of a jail's commands whose jailkit was killed, LXC's processes too."""
     for child in group.children():
-        if child.startswith("run-") and not _caller_lives(child):
+        if not child.startswith("run-") or _caller_lives(child):
+            continue
+        if superuser():
             end_groups(tuple(f"{parent}/{group.name}/{child}" for parent in (group.host.parent, MONITORS)))
+        else:
+            with contextlib.suppress(OSError):
+                take_down(group.leaf(child))
 
 
 def _jails_in(host: Cgroups) -> list[str]:
@@ -227,6 +274,21 @@ def _jails_in(host: Cgroups) -> list[str]:
 
 def _caller_lives(name: str) -> bool:
     return os.path.exists(f"/proc/{name.split('-')[1]}")
+
+
+def end_instance(jail: Jail, leaf: Group) -> None:
+    """Kill an instance, and remove its group.
+
+    Raises:
+        OSError: something of it does not end.
+    """
+    if not _told_by_groups(leaf):
+        for _, init in inits(jail, leaf.name):
+            ended = end(init)
+            os.close(init.pidfd)
+            if not ended:
+                raise TimeoutError(errno.ETIMEDOUT, "its init does not end")
+    take_down(leaf)
 
 
 def take_down(leaf: Group) -> None:

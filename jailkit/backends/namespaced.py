@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap, Stats, Status
+from jailkit.backends.census import Init
 from jailkit.backends.connected import connect, disconnect, sweep_bridge
 from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.filters import compile_filter, filter_of
 from jailkit.backends.instance import (
     MAIN,
-    Init,
     doors_of,
     end_init,
+    end_instance,
     end_politely,
     end_stale,
     find_init,
@@ -24,8 +25,10 @@ from jailkit.backends.instance import (
     init_gone,
     make_leaf,
     marks_of,
+    names_of,
+    outer_of,
+    processes_of,
     sweep_groups,
-    take_down,
     transient_name,
 )
 from jailkit.backends.parts import check_parts, limits_of
@@ -125,7 +128,7 @@ class Namespaced:
             BackendError: something of it does not end.
         """
         try:
-            take_down(leaf)
+            end_instance(jail, leaf)
         except OSError as error:
             raise BackendError(f"cannot end all that runs in jail {jail.name}: {error.strerror}") from error
 
@@ -161,7 +164,7 @@ class Namespaced:
     def status(self, jail: Jail) -> Status:
         """Ask whether the instance `main` has an init, and whether that is frozen."""
         leaf = group_of(jail).leaf(MAIN)
-        init = find_init(leaf)
+        init = find_init(jail, leaf)
         if init is None:
             return "stopped"
         os.close(init.pidfd)
@@ -174,12 +177,9 @@ class Namespaced:
             BackendError: something of it does not end.
         """
         leaf = group_of(jail).leaf(MAIN)
-        init = find_init(leaf)
-        if init is not None:
-            os.close(init.pidfd)
-            if leaf.frozen():
-                leaf.thaw()
-            end_politely(leaf, init.pid, number, timeout)
+        if self.status(jail) == "frozen":
+            leaf.thaw()
+        end_politely(jail, leaf, number, timeout)
         self.dismantle(jail, leaf)
         sweep()
 
@@ -226,7 +226,7 @@ class Namespaced:
     def release(self, jail: Jail) -> None:
         """Remove the groups of the jail, and kill what is left in them."""
         group = group_of(jail)
-        for name in group.children():
+        for name in names_of(jail):
             self.dismantle(jail, group.leaf(name))
         with contextlib.suppress(FileNotFoundError):
             group.remove()
@@ -254,8 +254,12 @@ class Namespaced:
         instance = self._instance(jail, ephemeral=request.ephemeral)
         try:
             before = marks_of(instance.leaf, jail.runtime.limits)
-            with _gone_if_ended(jail, instance), doors_of(instance.leaf) as doors:
-                way = self._way(jail, instance, doors.tasks)
+            with (
+                _gone_if_ended(jail, instance),
+                doors_of(instance.leaf) as doors,
+                outer_of(instance.init) as outer,
+            ):
+                way = self._way(jail, instance, doors.tasks)._replace(outer=outer)
                 return RunningInside(self, start_command(jail, entering, way, request), instance, before)
         except BaseException:
             self.leave(jail, instance)
@@ -281,7 +285,7 @@ class Namespaced:
     def _instance(self, jail: Jail, *, ephemeral: bool) -> Instance:
         group = group_of(jail)
         leaf = group.leaf(MAIN)
-        init = None if ephemeral else find_init(leaf)
+        init = None if ephemeral else find_init(jail, leaf)
         if init is None:
             end_stale(group)
             return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=ephemeral)
@@ -308,7 +312,7 @@ class Namespaced:
 
     def processes(self, jail: Jail) -> Sequence[int]:
         """Give the pids of all processes in all instances of the jail, their inits among them."""
-        return group_of(jail).pids()
+        return processes_of(jail, group_of(jail))
 
     def kill(self, jail: Jail, patience: float) -> Sequence[int]:  # noqa: ARG002 - the kernel kills a group at once
         """Kill all processes in the jail."""

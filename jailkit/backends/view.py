@@ -24,7 +24,7 @@ _OPEN_MODE: Final = stat.S_ISVTX | 0o777
 def view_of(jail: Jail, *, ephemeral: bool = False) -> View:
     """Describe what the instances of a jail see."""
     runtime = jail.runtime
-    grafts = [Graft(jail.volume(path), path, False, own=True) for path in runtime.volumes]
+    grafts = [Graft(jail.volume(path), path, False, own=True, shifted=jail.shifted) for path in runtime.volumes]
     memory = []
     for mount in runtime.mounts:
         if mount.type == "bind" and mount.source is not None:
@@ -35,7 +35,7 @@ def view_of(jail: Jail, *, ephemeral: bool = False) -> View:
     if "/tmp" not in covered:  # noqa: S108 - a path in the jail
         memory.append(Memory("/tmp", TMP_SIZE, _OPEN_MODE))  # noqa: S108
     return View(
-        root=Graft(jail.rootfs, "/", runtime.read_only_root, own=True),
+        root=Graft(jail.rootfs, "/", runtime.read_only_root, own=True, shifted=jail.shifted),
         grafts=tuple(sorted(grafts, key=lambda graft: graft.target)),
         memory=tuple(sorted(memory)),
         devices=runtime.devices,

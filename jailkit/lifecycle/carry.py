@@ -13,6 +13,7 @@ from posixpath import basename, dirname
 from jailkit.lifecycle.drift import Drift, by_inhabitant, drifts, read_link
 from jailkit.linux.copy import NEW, copy_content
 from jailkit.linux.paths import Tree
+from jailkit.linux.shift import UNSHIFTED, Shift
 from jailkit.linux.walk import status_of, walk_tree
 from jailkit.manifest import Manifest
 from jailkit.plan.hidden import LD_SO_CACHE
@@ -37,8 +38,8 @@ class Carried:
     dropped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def carry(old: Tree, new: Tree, manifest: Manifest, *, by_root: bool) -> Carried:
-    """Copy every path that the jail added or changed since `manifest` was written.
+def carry(old: Tree, new: Tree, manifest: Manifest, *, by_root: bool, shift: Shift = UNSHIFTED) -> Carried:
+    """Copy every path that the jail added or changed since `manifest` was written; `shift` is that of both trees.
 
     An altered copy of a host file, directory or device that the jail's user could not have changed is damage, not
     data, so it is not kept. A text or a link of the profile's is: whoever changed it on the host meant to.
@@ -49,7 +50,7 @@ def carry(old: Tree, new: Tree, manifest: Manifest, *, by_root: bool) -> Carried
         OSError: the new tree could not be written.
     """
     result = Carried()
-    found = list(drifts(old, manifest))
+    found = list(drifts(old, manifest, shift))
     result.dropped += [(drift.path, drift.message) for drift in found if drift.difference == "unread"]
     damaged = {drift.path for drift in found if not by_root and not by_inhabitant(drift, manifest)}
     for drift in _in_order(drift for drift in found if drift.difference != "unread"):

@@ -15,6 +15,7 @@ from jailkit.host import Host
 from jailkit.levels import LADDER, LEVELS, LevelName
 from jailkit.lifecycle.destroy import end_all
 from jailkit.lifecycle.image import image_for, shares
+from jailkit.lifecycle.ownership import ownership
 from jailkit.lifecycle.volumes import make_volumes
 from jailkit.manifest import Manifest
 from jailkit.plan.model import Plan
@@ -23,6 +24,7 @@ from jailkit.profile import Profile, dump_profile, find_profile, load_profile
 from jailkit.realize import Progress, realize
 from jailkit.store import Image, Jail, Store, check_name, exists, read_jail, write_text
 from jailkit.store.ids import IdRegistry
+from jailkit.store.privilege import as_root, superuser
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def check_privilege(level: LevelName) -> None:
     Raises:
         PrivilegeError: it is not.
     """
-    if LEVELS[level].needs_root and os.geteuid() != 0:
+    if LEVELS[level].needs_root and not superuser():
         raise PrivilegeError(
             f"cannot create at level {level}: chroot(2) and mknod(2) need root",
             resolution="run it as root, for example with sudo",
@@ -129,25 +131,30 @@ def create(
     if name in store.names():
         raise exists(name)
     with store.draft(name) as draft:
-        build(wanted, draft, store, generation=1, progress=progress)
+        build(wanted, draft, store, progress=progress)
         make_volumes(read_jail(draft), store)
         store.publish(draft, name)
     return store.load(name)
 
 
-def build(wanted: Order, draft: str, store: Store, *, generation: int, progress: Progress) -> Manifest:
-    """Fill a draft: a tree or an image to stand on, then the records that make it a jail, jail.json last."""
+def build(wanted: Order, draft: str, store: Store, *, progress: Progress, former: Jail | None = None) -> Manifest:
+    """Fill a draft: a tree or an image to stand on, then the records that make it a jail, jail.json last.
+
+    `former` is the jail that it is an update of.
+    """
     plan, profile = wanted.plan, dump_profile(wanted.profile)
-    if shares(plan):
+    jail = _describe(wanted, draft, former)
+    if shares(jail):
         # The image is locked until the record names it.
         with image_for(plan, profile, store, progress) as standing:
             _keep_profile(profile, draft, standing.image)
-            write_records(wanted, draft, generation=generation, image=standing.image.digest)
+            _write_records(replace(jail, image=standing.image.digest))
         return standing.manifest
-    manifest = Manifest.of(realize(plan, f"{draft}/rootfs", progress), plan.packages)
+    records = as_root(lambda tell: realize(plan, jail.rootfs, tell, jail.shift), progress)
+    manifest = Manifest.of(records, plan.packages)
     write_text(f"{draft}/manifest.json", manifest.parts())
     write_text(f"{draft}/profile.json", [profile])
-    write_records(wanted, draft, generation=generation, image=None)
+    _write_records(jail)
     return manifest
 
 
@@ -163,32 +170,28 @@ def _keep_profile(profile: str, draft: str, image: Image) -> None:
     return write_text(f"{draft}/profile.json", [profile])
 
 
-def write_records(wanted: Order, draft: str, *, generation: int, image: str | None) -> None:
-    """Write what a jail is into its draft."""
+def _describe(wanted: Order, draft: str, former: Jail | None) -> Jail:
     plan = wanted.plan
-    jail = Jail(
+    owned = ownership(plan.level, draft, former)
+    return Jail(
         name=os.path.basename(draft),
         profile=plan.profile,
         source=wanted.source,
         description=plan.description,
         level=plan.level,
         created=time.time(),
-        generation=generation,
+        generation=former.generation + 1 if former else 1,
         runtime=replace(plan.runtime, root_accepted="isolation.user" in plan.accept_gaps),
         directory=draft,
-        image=image,
-        ids=_own_ids(draft) if LEVELS[plan.level].user_namespace else None,
+        ids=owned.ids,
+        shifted=owned.shifted,
         accepted=plan.accept_gaps,
     )
+
+
+def _write_records(jail: Jail) -> None:
     backend_for(jail.level).create(jail)
-    write_text(f"{draft}/jail.json", [jail.dumps()])
-
-
-def _own_ids(draft: str) -> tuple[int, int]:
-    """Give the range of ids that a jail keeps for its life; the next tree of the same jail gets the same."""
-    home, name = os.path.dirname(os.path.dirname(draft)), os.path.basename(draft)
-    ids = IdRegistry().allocate(f"{home}/jails/{name}")
-    return ids.base, ids.count
+    write_text(f"{jail.directory}/jail.json", [jail.dumps()])
 
 
 @contextlib.contextmanager
@@ -208,7 +211,7 @@ def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: Non
     name = f"{wanted.profile.name[:50]}-{os.urandom(4).hex()}"
     try:
         with store.draft(name) as draft:
-            build(wanted, draft, store, generation=1, progress=progress)
+            build(wanted, draft, store, progress=progress)
             jail = read_jail(draft)
             make_volumes(jail, store)
             try:

@@ -12,6 +12,7 @@ from typing import Literal
 from jailkit.host import Host
 from jailkit.linux.copy import sha256
 from jailkit.linux.paths import Tree
+from jailkit.linux.shift import UNSHIFTED, Shift
 from jailkit.linux.walk import walk_tree
 from jailkit.manifest import Kind, Manifest, Record
 from jailkit.plan.guard import is_open
@@ -29,10 +30,13 @@ class Drift:
     status: os.stat_result | None = None
 
 
-def drifts(tree: Tree, manifest: Manifest) -> Iterator[Drift]:
-    """Compare every path of a tree with the manifest, and every path of the manifest with the tree."""
+def drifts(tree: Tree, manifest: Manifest, shift: Shift = UNSHIFTED) -> Iterator[Drift]:
+    """Compare every path of a tree with the manifest, and every path of the manifest with the tree.
+
+    `shift` is that of the tree.
+    """
     seen = {"/"}
-    yield from _compare(tree, manifest.records["/"], os.fstat(tree.fd))
+    yield from _compare(tree, manifest.records["/"], os.fstat(tree.fd), shift)
     for path, status, unread in walk_tree(tree):
         record = manifest.records.get(path)
         seen.add(path)
@@ -41,7 +45,7 @@ def drifts(tree: Tree, manifest: Manifest) -> Iterator[Drift]:
         elif record is None:
             yield Drift(path, "extra", f"{kind_of(status)} that the manifest does not have", status)
         else:
-            yield from _compare(tree, record, status)
+            yield from _compare(tree, record, status, shift)
     for path in manifest.records.keys() - seen:
         yield Drift(path, "missing", f"{manifest.records[path].kind} is gone")
 
@@ -56,7 +60,7 @@ def kind_of(status: os.stat_result) -> Kind | Literal["socket", "fifo"]:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def _compare(tree: Tree, record: Record, status: os.stat_result) -> Iterator[Drift]:
+def _compare(tree: Tree, record: Record, status: os.stat_result, shift: Shift) -> Iterator[Drift]:
     path, kind = record.path, kind_of(status)
     if kind != record.kind:
         yield Drift(path, "type", f"is a {kind}, was made as a {record.kind}", status)
@@ -64,8 +68,9 @@ def _compare(tree: Tree, record: Record, status: os.stat_result) -> Iterator[Dri
     mode = stat.S_IMODE(status.st_mode)
     if kind != "symlink" and mode != record.mode:
         yield Drift(path, "mode", f"mode is {mode:04o}, was made as {record.mode:04o}", status)
-    if (status.st_uid, status.st_gid) != (record.uid, record.gid):
-        owners = f"{status.st_uid}:{status.st_gid}, was made as {record.uid}:{record.gid}"
+    owner = shift.owner(record.uid, record.gid)
+    if (status.st_uid, status.st_gid) != owner:
+        owners = f"{status.st_uid}:{status.st_gid}, was made as {owner[0]}:{owner[1]}"
         yield Drift(path, "owner", f"owner is {owners}", status)
     if kind == "file" and not _same_content(tree, record, status):
         yield Drift(path, "content", "content differs from what was made", status)

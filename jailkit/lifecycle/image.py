@@ -32,9 +32,12 @@ class Standing(NamedTuple):
     manifest: Manifest
 
 
-def shares(plan: Plan | Jail) -> bool:
-    """Tell whether a jail stands on an image: where its root is mounted read-only, nobody can tell the difference."""
-    return LEVELS[plan.level].mount_namespace and plan.runtime.read_only_root
+def shares(jail: Jail) -> bool:
+    """Tell whether a jail stands on an image: where its root is mounted read-only, nobody can tell the difference.
+
+    One whose files belong to its own ids cannot.
+    """
+    return LEVELS[jail.level].mount_namespace and jail.runtime.read_only_root and not jail.shifted
 
 
 def plan_digest(plan: Plan) -> str:

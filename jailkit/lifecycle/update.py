@@ -27,6 +27,7 @@ from jailkit.profile import restore_profile
 from jailkit.profile.paths import is_below
 from jailkit.realize import Progress
 from jailkit.store import Jail, Store, read_jail
+from jailkit.store.privilege import as_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def update(
         wanted = accept(wanted, all_gaps=accept_gaps)
         old = _old_manifest(jail)
         with store.draft(name) as draft:
-            new = build(wanted, draft, store, generation=jail.generation + 1, progress=progress)
-            carried = _carry(jail, read_jail(draft), old)
+            new = build(wanted, draft, store, progress=progress, former=jail)
+            carried = as_root(lambda _: _carry(jail, read_jail(draft), old))
             make_volumes(read_jail(draft), store, jail)
             left = store.swap(draft, name)
             _bring_logs(name, store)
@@ -144,7 +145,7 @@ def _carry(jail: Jail, new_jail: Jail, manifest: Manifest) -> Carried:
             if new_jail.image is not None:
                 return Carried(dropped=[(path, _SHARED) for path in _own_paths(old, manifest, new_jail)])
             with Tree(new_jail.rootfs) as new:
-                return carry(old, new, manifest, by_root=not LEVELS[jail.level].confines)
+                return carry(old, new, manifest, by_root=not LEVELS[jail.level].confines, shift=jail.shift)
     except OSError as error:
         raise RealizeError(
             f"cannot carry the changes of jail {jail.name} over: {error.strerror}",

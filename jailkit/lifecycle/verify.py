@@ -23,6 +23,7 @@ from jailkit.plan.guard import is_open, is_system, system_places
 from jailkit.plan.model import Smoke
 from jailkit.plan.tidy import canonical
 from jailkit.store import Jail, Store, read_jail
+from jailkit.store.privilege import as_root
 
 Check = Literal[
     "content", "mode", "owner", "type", "target", "device", "missing", "extra", "unread", "setuid", "writable",
@@ -68,19 +69,23 @@ def verify(name: str, store: Store, *, smoke: bool = True, host: Host | None = N
     host = host or Host()
     with store.locked(name, exclusive=False) as directory:
         jail = read_jail(directory)
-        manifest = read_manifest(jail)
-        result = Verification(name, paths=len(manifest.records))
-        with _open_tree(jail) as tree:
-            _check_tree(tree, manifest, result, shared=jail.image is not None)
-            result.findings += _privileges(tree, manifest)
-            result.findings += _links(jail, tree, manifest)
-            result.findings += _programs(jail, manifest, host)
-        result.findings += _stale(manifest, host)
+        result = as_root(lambda _: _check_files(jail, read_manifest(jail), host))
         result.findings += [Finding("mount", "/", message) for message in hindrances(jail.rootfs)]
         if smoke:
             result.smoke = len(jail.runtime.smoke)
             result.findings += _smokes(jail)
     result.findings.sort(key=lambda finding: (finding.path, finding.check))
+    return result
+
+
+def _check_files(jail: Jail, manifest: Manifest, host: Host) -> Verification:
+    result = Verification(jail.name, paths=len(manifest.records))
+    with _open_tree(jail) as tree:
+        _check_tree(jail, tree, manifest, result)
+        result.findings += _privileges(tree, manifest)
+        result.findings += _links(jail, tree, manifest)
+        result.findings += _programs(jail, manifest, host)
+    result.findings += _stale(manifest, host)
     return result
 
 
@@ -110,14 +115,14 @@ def read_manifest(jail: Jail) -> Manifest:
         ) from error
 
 
-def _check_tree(tree: Tree, manifest: Manifest, result: Verification, *, shared: bool) -> None:
+def _check_tree(jail: Jail, tree: Tree, manifest: Manifest, result: Verification) -> None:
     """Find what differs. Where the jail's user may write it is data, but nobody may write to a shared tree."""
-    for drift in drifts(tree, manifest):
+    for drift in drifts(tree, manifest, jail.shift):
         record = manifest.records.get(drift.path)
         package = record.package if record else None
         surprise = _surprise(drift.status, record)
         found = Finding(drift.difference, drift.path, drift.message, package)
-        if surprise is None and not shared and by_inhabitant(drift, manifest):
+        if surprise is None and jail.image is None and by_inhabitant(drift, manifest):
             result.notes.append(found)
             continue
         if surprise is None or record is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from jailkit.errors import RealizeError, StateError
 from jailkit.levels import LEVELS
@@ -11,6 +11,7 @@ from jailkit.lifecycle.carry import carry_folder
 from jailkit.linux.paths import Tree
 from jailkit.linux.remove import remove_tree
 from jailkit.store import Jail, Store
+from jailkit.store.privilege import as_root
 
 _STAGE = "volumes"
 
@@ -34,11 +35,15 @@ def make_volumes(jail: Jail, store: Store, former: Jail | None = None) -> None:
             resolution="if it is yours, move it elsewhere; what is mounted below it keeps it from being deleted",
         )
     roots = [former.rootfs] if former and former.image is None and jail.image else []
+    if missing:
+        as_root(lambda _: _make_all(jail, missing, store, (*roots, jail.rootfs)))
+
+
+def _make_all(jail: Jail, missing: Sequence[str], store: Store, roots: tuple[str, ...]) -> None:
     try:
         for path in missing:
-            _make(jail, path, store, (*roots, jail.rootfs))
-        if missing:
-            remove_tree(f"{jail.directory}/{_STAGE}")  # Nothing is left in it but the way to the volumes.
+            _make(jail, path, store, roots)
+        remove_tree(f"{jail.directory}/{_STAGE}")  # Nothing is left in it but the way to the volumes.
     except OSError as error:
         raise RealizeError.because(f"cannot make the volumes of jail {jail.name}", error) from error
 

@@ -33,11 +33,11 @@ _IGNORED_BY_PYTHON: Final = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
 
 
 class Identity(NamedTuple):
-    """Whom the command runs as: numbers, supplementary groups included."""
+    """Whom the command runs as: numbers, supplementary groups included; None where those cannot be changed."""
 
     uid: int
     gid: int
-    groups: tuple[int, ...] = ()
+    groups: tuple[int, ...] | None = ()
 
 
 class Confinement(NamedTuple):
@@ -62,10 +62,12 @@ class Way(NamedTuple):
     Attributes:
         steps: taken while it still has the caller's rights.
         pid_namespace: as in Birth; its parent is then in another pid namespace than the command.
+        outer: as in Birth.
     """
 
     steps: tuple[Step, ...]
     pid_namespace: Callable[[], None] | None = None
+    outer: int | None = None
 
 
 def by_chroot(root: int) -> Way:
@@ -153,7 +155,7 @@ def leave_keys() -> None:
 def _identity_steps(identity: Identity | None, confinement: Confinement | None) -> list[Step]:
     """Become the user. Groups and bounding set first: both take capabilities that the new uid lacks."""
     result: list[Step] = []
-    if identity:
+    if identity and identity.groups is not None:
         result.append(("set the supplementary groups", partial(os.setgroups, identity.groups)))
     if confinement:
         keep = confinement.capabilities

@@ -11,8 +11,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple, NoReturn
 
+from jailkit.linux.between import fork_between
 from jailkit.linux.libc import ALL_SIGNALS, CLONE_NEWPID, NO_SIGNALS, close_range, set_signal_mask, setns
 from jailkit.linux.terminal import in_foreground
 
@@ -104,6 +106,7 @@ class Birth(NamedTuple):
         care: no signal is blocked in it; else those that are in the caller.
         own_session: a step makes it the leader of a session and of a process group.
         pid_namespace: moves this thread's future children into another pid namespace; None leaves them in this one.
+        outer: a user namespace in which the child is born, and whose rights `pid_namespace` needs.
     """
 
     program: Program
@@ -111,6 +114,7 @@ class Birth(NamedTuple):
     care: bool
     own_session: bool
     pid_namespace: Callable[[], None] | None = None
+    outer: int | None = None
 
 
 def fork(birth: Birth) -> Child:
@@ -124,8 +128,7 @@ def fork(birth: Birth) -> Child:
     started = time.monotonic()
     try:
         plan = birth.plan(write)
-        with _children_in(birth.pid_namespace):
-            pid = _fork(birth.program, plan, write, birth.care)
+        pid = _beget(birth, plan, write)
         return Child(pid, _open_pidfd(pid), read, started, birth.own_session)
     except BaseException:
         os.close(read)
@@ -207,16 +210,20 @@ def close_others(*kept: int) -> None:
     close_range(first, _LAST)
 
 
-def _fork(program: Program, plan: Sequence[Step], report: int, care: bool) -> int:
+def _beget(birth: Birth, plan: Sequence[Step], report: int) -> int:
     """Fork with all signals blocked, so that no handler of the caller's ever runs in the child."""
     mask = set_signal_mask(ALL_SIGNALS)
+    become = partial(_become, birth.program, plan, NO_SIGNALS if birth.care else mask, report)
     try:
-        pid = os.fork()
-        if pid == 0:
-            _become(program, plan, NO_SIGNALS if care else mask, report)
+        if birth.outer is not None:
+            return fork_between(birth.outer, birth.pid_namespace, become)
+        with _children_in(birth.pid_namespace):
+            pid = os.fork()
+            if pid == 0:
+                become()
+            return pid
     finally:
         set_signal_mask(mask)
-    return pid
 
 
 def _open_pidfd(pid: int) -> int:

@@ -60,17 +60,23 @@ class Blueprint(NamedTuple):
 
     Attributes:
         owners: of files and of all that is made; None stays in the caller's user namespace.
+        title: argument of the init, by which others know it.
         namespaces: CLONE_NEW* flags of those to make besides the user and pid namespaces.
         tasks: descriptors of the files of cgroups through which to join.
         tied: it ends when the calling thread does.
+        outer: descriptor of a user namespace in which the caller is as root, where it is not; no mount maps ids then.
+        rooted: there is an id 0 inside; else the ids stay what they are.
     """
 
     view: View
     owners: Owners | None
     namespaces: int
     hostname: str
+    title: str
     tasks: tuple[int, ...] = ()
     tied: bool = False
+    outer: int | None = None
+    rooted: bool = True
 
 
 def launch(blueprint: Blueprint) -> Child:
@@ -82,9 +88,10 @@ def launch(blueprint: Blueprint) -> Child:
     Raises:
         OSError: no process or no descriptor is to be had, or no pid namespace.
     """
-    program = Program((_idle(),), (b"jailkit-init",), {})
-    plan = partial(_init_steps, blueprint, Trees(blueprint.view, blueprint.owners))
-    return fork(Birth(program, plan, care=True, own_session=True, pid_namespace=partial(unshare, CLONE_NEWPID)))
+    program = Program((_idle(),), (b"jailkit-init", os.fsencode(blueprint.title)), {})
+    trees = Trees(blueprint.view, blueprint.owners if blueprint.outer is None else None)
+    plan = partial(_init_steps, blueprint, trees)
+    return fork(Birth(program, plan, True, True, partial(unshare, CLONE_NEWPID), blueprint.outer))
 
 
 def launch_apart(blueprint: Blueprint) -> Failure | None:
@@ -163,13 +170,15 @@ def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
         ("open /dev/null", _null_streams),
         _unseen(),
         ("join the jail's cgroup", partial(_join, blueprint.tasks)),
+        # What is opened there is beyond the jail's root, as its namespaces are below those of an outer one.
+        *([("make a mount namespace", _own_mounts)] if blueprint.outer is not None else []),
         ("open the jail's tree and its mounts", trees.open),
         ("make a /proc", trees.make_proc),
-        *([("enter the user namespace", partial(_become_root_of, owners.everyone))] if owners else []),
+        *([("enter the user namespace", partial(_enter, owners.everyone, blueprint.rooted))] if owners else []),
         ("make namespaces", partial(unshare, namespaces)),
         *([("set the host name", partial(sethostname, blueprint.hostname))] if namespaces & CLONE_NEWUTS else []),
         *([("bring up the loopback interface", _loopback_up)] if namespaces & CLONE_NEWNET else []),
-        ("keep its mounts to itself", partial(mount, "none", "/", "none", MS_REC | MS_PRIVATE)),
+        ("keep its mounts to itself", _keep_mounts),
         ("put the jail's tree and its mounts together", partial(trees.assemble, _PLACE)),
         ("make /dev and /proc", trees.furnish),
         ("enter the jail's tree", trees.enter),
@@ -187,11 +196,21 @@ def _null_streams() -> None:
         os.close(null)
 
 
-def _become_root_of(userns: int) -> None:
+def _own_mounts() -> None:
+    unshare(CLONE_NEWNS)
+    _keep_mounts()
+
+
+def _keep_mounts() -> None:
+    mount("none", "/", "none", MS_REC | MS_PRIVATE)
+
+
+def _enter(userns: int, rooted: bool) -> None:
     setns(userns, CLONE_NEWUSER)
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+    if rooted:
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
 
 
 def _loopback_up() -> None:

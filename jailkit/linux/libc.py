@@ -49,6 +49,7 @@ CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWUTS: Final = 0x04000000
+CLONE_PARENT: Final = 0x00008000
 
 # linux/seccomp.h
 _SECCOMP_MODE_FILTER: Final = 2
@@ -63,6 +64,10 @@ _SYS_CLOSE_RANGE: Final = 436
 _SYS_OPENAT2: Final = 437
 
 # Older ones differ by architecture: the kernel's syscall tables, by the machine of uname(2).
+_SYS_CLONE: Final = {
+    "x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220, "ppc64le": 120, "s390x": 120, "armv7l": 120,
+    "i686": 120,
+}.get(os.uname().machine)  # fmt: skip
 _SYS_KEYCTL: Final = {
     "x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "ppc64le": 271, "s390x": 280, "armv7l": 311,
     "i686": 288,
@@ -132,6 +137,9 @@ def bind(name: str, *argtypes: Any) -> Any:  # noqa: ANN401 - ctypes has no publ
 
 syscall = _libc["syscall"]  # variadic: every caller below gives each argument its C type
 syscall.restype = ctypes.c_long
+# The same, but the interpreter's lock is kept during the call.
+_syscall_locked = ctypes.PyDLL(None, use_errno=True)["syscall"]
+_syscall_locked.restype = ctypes.c_long
 _renameat2 = bind("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
 _setns = bind("setns", ctypes.c_int, ctypes.c_int)
@@ -174,6 +182,23 @@ def close_range(first: int, last: int) -> None:
     """Close every descriptor from `first` to `last`, both included (close_range(2), Linux 5.9)."""
     result = syscall(ctypes.c_long(_SYS_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_int(0))
     check(result, "close_range", f"{first}-{last}")
+
+
+def clone_sibling() -> int:
+    """Fork a child of this process's own parent, which waits for it as for any other (CLONE_PARENT of clone(2)).
+
+    Only for a process that has one thread, and whose child does little more than execve(2): libc and Python know
+    nothing of this fork. The interpreter's lock is kept, because in the child nobody could give it back.
+
+    Raises:
+        OSError: ENOSYS where the number of the call is not known here.
+    """
+    if _SYS_CLONE is None:
+        raise OSError(errno.ENOSYS, "clone: not known on this architecture")
+    flags, nothing = ctypes.c_ulong(CLONE_PARENT), ctypes.c_ulong(0)
+    # s390x takes the stack first; no stack means a copy of this one, as with fork(2).
+    first = (nothing, flags) if os.uname().machine == "s390x" else (flags, nothing)
+    return check(_syscall_locked(ctypes.c_long(_SYS_CLONE), *first, nothing, nothing, nothing), "clone")
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:

@@ -31,7 +31,7 @@ def spawn(entering: Entering, way: Way, streams: Streams) -> Child:
     program = encode(entering.argv, entering.environment)
     care = entering.confinement is not None
     plan = partial(_all_steps, entering, way, streams)
-    return fork(Birth(program, plan, care, entering.own_session, way.pid_namespace))
+    return fork(Birth(program, plan, care, entering.own_session, way.pid_namespace, way.outer))
 
 
 def _all_steps(entering: Entering, way: Way, streams: Streams, report: int) -> list[Step]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, NoReturn
 
 from jailkit.linux.libc import CLONE_NEWUSER, unshare
@@ -41,8 +42,30 @@ def make_owners(base: int, size: int) -> Owners:
     return Owners(make_userns([IdMap(0, base, size)]), make_userns([IdMap(1, base + 1, size - 1)]))
 
 
-def make_userns(maps: Sequence[IdMap]) -> int:
+def make_userns(uids: Sequence[IdMap], gids: Sequence[IdMap] | None = None) -> int:
     """Make a user namespace with these maps, and give a descriptor of it; it lives as long as that.
+
+    Without `gids` those are as the uids.
+
+    Raises:
+        OSError: as `make_mapped`.
+    """
+    return make_mapped(partial(_write_maps, uids, uids if gids is None else gids))
+
+
+def _write_maps(uids: Sequence[IdMap], gids: Sequence[IdMap], process: int) -> None:
+    for file, maps in (("uid_map", uids), ("gid_map", gids)):
+        write_table(process, file, "".join(f"{m.inside} {m.outside} {m.size}\n" for m in maps))
+
+
+def write_table(process: int, file: str, text: str) -> None:
+    """Write a file of /proc about ids; the kernel takes it in one call or not at all."""
+    with open(f"/proc/{process}/{file}", "wb", buffering=0) as table:
+        table.write(text.encode())
+
+
+def make_mapped(write_maps: Callable[[int], None]) -> int:
+    """Make a user namespace whose maps `write_maps` writes, told the pid of a process in it; give a descriptor.
 
     Raises:
         OSError: this process may not, or user namespaces are turned off (ENOSPC at user.max_user_namespaces, EPERM
@@ -57,9 +80,7 @@ def make_userns(maps: Sequence[IdMap]) -> int:
     os.close(ready[1])
     try:
         _check_ready(ready[0])
-        for file in ("uid_map", "gid_map"):
-            with open(f"/proc/{child}/{file}", "wb", buffering=0) as table:
-                table.write("".join(f"{m.inside} {m.outside} {m.size}\n" for m in maps).encode())
+        write_maps(child)
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         for descriptor in (ready[0], *mapped):

@@ -31,7 +31,7 @@ from jailkit.linux.mounting import (
     pivot_root,
     umount2,
 )
-from jailkit.linux.userns import Owners
+from jailkit.linux.userns import IdMap, Owners, make_userns
 
 _LINKS: Final = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
@@ -46,12 +46,14 @@ class Graft(NamedTuple):
 
     Attributes:
         own: it is the jail's, and nothing else of the host goes in and out there.
+        shifted: its files belong to the jail's ids on the host, so that no mount need map them.
     """
 
     source: str
     target: str
     read_only: bool
     own: bool
+    shifted: bool = False
 
 
 class Memory(NamedTuple):
@@ -82,7 +84,7 @@ class View(NamedTuple):
 class Trees:
     """The parts of a view as detached mounts, and how they come together.
 
-    With `owners`, the ids on disk are those inside; without, they are the host's.
+    With `owners`, the ids on disk are those inside, but for what is `shifted`; without, they are the host's.
     """
 
     def __init__(self, view: View, owners: Owners | None) -> None:
@@ -110,7 +112,7 @@ class Trees:
         tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
         attributes = MOUNT_ATTR_NODEV | (0 if self._view.setuid else MOUNT_ATTR_NOSUID)
         mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
-        if self._owners is not None:
+        if self._owners is not None and not graft.shifted:
             userns = self._owners.everyone if graft.own or graft.read_only else self._owners.all_but_root
             _map_ids(tree, userns, graft.source)
         return tree
@@ -235,3 +237,26 @@ def _nothing_for(proc: int, name: str) -> int:
     if stat.S_ISDIR(os.stat(name, dir_fd=proc).st_mode):
         return new_mount("tmpfs", {"size": "4k", "mode": "0555"}, MOUNT_ATTR_RDONLY)
     return open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE)
+
+
+def maps_ids(path: str, ids: tuple[int, int]) -> bool:
+    """Try whether a mount of the file system at `path` can map a range of ids (mount_setattr(2)).
+
+    Raises:
+        OSError: there is no such path, or no user namespace.
+    """
+    userns = make_userns([IdMap(0, *ids)])
+    try:
+        tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+        try:
+            mount_setattr(tree, MOUNT_ATTR_IDMAP, 0, userns)
+        finally:
+            os.close(tree)
+    except OSError as error:
+        # EINVAL: the file system cannot; EPERM: nor may whoever is root only in a container.
+        if error.errno not in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return False
+    finally:
+        os.close(userns)
+    return True

@@ -10,6 +10,7 @@ from jailkit.errors import StateError
 from jailkit.linux.process import end_rooted_in
 from jailkit.linux.remove import remove_tree
 from jailkit.store.jail import MARKER, is_marked
+from jailkit.store.privilege import as_root
 
 _PATIENCE: Final = 2.0  # seconds that killed processes get to be gone
 
@@ -66,4 +67,6 @@ def remove_folder(path: str) -> list[str]:
         left = end_rooted_in(root, _PATIENCE) if os.path.isdir(root) else []
     except OSError as error:
         return [f"rootfs: what runs in it cannot be told: {error.strerror}"]
-    return [f"rootfs: process {pid} in it cannot be ended" for pid in left] or remove_tree(path, last=MARKER)
+    return [f"rootfs: process {pid} in it cannot be ended" for pid in left] or as_root(
+        lambda _: remove_tree(path, last=MARKER)
+    )

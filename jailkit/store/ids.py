@@ -14,15 +14,18 @@ import grp
 import json
 import os
 import pwd
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from jailkit.errors import StateError
+from jailkit.levels import LEVELS, LevelName
+from jailkit.linux.outer import find_mapper
 from jailkit.linux.paths import rename_noreplace
 from jailkit.store.folders import check_home, make_folder, unusable
 from jailkit.store.home import default_home
 from jailkit.store.jail import write_text
-from jailkit.store.subids import FILES, IdRange, blocks, ranges_of, read_ranges, user, usermod_command
+from jailkit.store.privilege import superuser
+from jailkit.store.subids import FILES, IdRange, blocks, own_ranges, read_ranges, user, usermod_command
 
 _PLACES: Final = ("jails", "drafts", "previous")  # of a home, in which the tree of a jail may be
 
@@ -54,7 +57,7 @@ class IdRegistry:
         with self._locked():
             self._sweep()
             entries = self._entries()
-            free = self._blocks()
+            free = self._some_blocks()
             for block in free:
                 if entries.get(block.base) == owner:
                     return block
@@ -108,16 +111,20 @@ class IdRegistry:
         write_text(draft, [json.dumps({"owner": owner}), "\n"])
         rename_noreplace(draft, f"{self.folder}/{block.base}")
 
-    def _blocks(self) -> list[IdRange]:
-        """Give the ranges that the user may give out.
+    def blocks(self) -> list[IdRange]:
+        """Give the ranges that the user may give out, taken or not."""
+        uids, gids = map(own_ranges, self.files)
+        return blocks(uids, gids)
+
+    def _some_blocks(self) -> list[IdRange]:
+        """Give the same.
 
         Raises:
             StateError: there are none.
         """
-        names = (user(), str(os.geteuid()))
-        found: list[Sequence[IdRange]] = [ranges_of(names, read_ranges(file)) for file in self.files]
-        common = blocks(*found)
+        common = self.blocks()
         if not common:
+            found = [own_ranges(file) for file in self.files]
             lacking = [file for file, ranges in zip(self.files, found, strict=True) if not ranges]
             why = f"{' and '.join(lacking)} give{'s' if len(lacking) == 1 else ''} {user()} none"
             raise StateError(
@@ -145,6 +152,16 @@ class IdRegistry:
             raise unusable(self.folder, error) from error
         finally:
             os.close(descriptor)
+
+
+def gets_one_id(level: LevelName) -> bool:
+    """Tell whether a jail that the calling user makes at a level gets but one id, the user's own.
+
+    With LXC none can: it makes a root in each container.
+    """
+    if superuser() or LEVELS[level].backend == "lxc":
+        return False
+    return find_mapper() is None or not IdRegistry().blocks()
 
 
 def _owner(path: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jailkit.errors import PrivilegeError, RealizeError, StateError, UsageError
 from jailkit.levels import LEVELS, LevelName
+from jailkit.linux.shift import UNSHIFTED, Shift
 from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime_to_data, texts
 from jailkit.plan.settings import Runtime
 
@@ -34,6 +35,9 @@ class Jail:
         generation: 1 for the tree that create made, one more for each update.
         directory: the jail's folder.
         ids: base and size of the range of the host's ids that is the jail's own; None at levels that share the host's.
+            A size of 1 means that there is but the caller's own id, which the jail's user has.
+        shifted: the files of the tree and of the volumes belong to those ids, as seen where the caller is as root
+            (`store.privilege`); else they have the ids that the jail sees, and its mounts map them.
         accepted: keys of the profile that were accepted not to hold.
         image: the digest of the image that the jail stands on; None for one with a tree of its own.
     """
@@ -50,6 +54,7 @@ class Jail:
     ids: tuple[int, int] | None = None
     accepted: tuple[str, ...] = ()
     image: str | None = None
+    shifted: bool = False
 
     @property
     def rootfs(self) -> str:
@@ -75,6 +80,18 @@ class Jail:
         return f"{self.volumes}/{'%2E' + name[1:] if name.startswith('.') else name}"
 
     @property
+    def has_one_id(self) -> bool:
+        """Tell whether the jail's own user is the only one that there can be."""
+        return self.ids is not None and self.ids[1] == 1
+
+    @property
+    def shift(self) -> Shift:
+        """Where the ids of its files are on disk."""
+        if not self.shifted or self.ids is None:
+            return UNSHIFTED
+        return Shift(0, 1) if self.has_one_id else Shift(*self.ids)  # The caller is 0 there.
+
+    @property
     def _tree(self) -> str:
         return self.directory if self.image is None else f"{self._home}/images/{self.image}"
 
@@ -91,7 +108,7 @@ class Jail:
     def dumps(self) -> str:
         """Write jail.json."""
         data: dict[str, Any] = {"format": FORMAT}
-        for name in ("name", "profile", "source", "description", "level", "created", "generation", "image"):
+        for name in ("name", "profile", "source", "description", "level", "created", "generation", "image", "shifted"):
             data[name] = getattr(self, name)
         data |= {"ids": self.ids, "accepted": self.accepted, "runtime": runtime_to_data(self.runtime)}
         return json.dumps(data, indent=1)
@@ -126,7 +143,7 @@ def _read_ids(data: object) -> tuple[int, int] | None:
     if not isinstance(data, list) or len(data) != 2 or not all(type(number) is int for number in data):
         raise TypeError(f"the ids {str(data)[:80]!r} are no range")
     base, size = data
-    if not (base > 0 and size > 1 and base + size < 2**32):
+    if not (base > 0 and size > 0 and base + size < 2**32):
         raise ValueError(f"{size} ids from {base} on are no range")
     return base, size
 

@@ -65,6 +65,11 @@ def ranges_of(names: Iterable[str], ranges: Iterable[tuple[str, IdRange]]) -> li
     return [ids for who, ids in ranges if who in known]
 
 
+def own_ranges(path: str) -> list[IdRange]:
+    """Give the ranges that one of the files gives to the calling user, by name or by number."""
+    return ranges_of((user(), str(os.geteuid())), read_ranges(path))
+
+
 def blocks(uids: Sequence[IdRange], gids: Sequence[IdRange]) -> list[IdRange]:
     """Cut what is in both into ranges for a jail each, the lowest first.
 

@@ -1,0 +1,102 @@
+"""Finding instances where no cgroup tells: by what their inits are called, and who is in the pid namespace of those.
+
+The name is no proof, as any process may call itself so. But the first process of a pid namespace directly below this
+one is it only if it has the jail's ids as well, which no other jail has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from jailkit.store import Jail
+
+TITLE: Final = b"jailkit-init"
+_LONGEST: Final = 512  # bytes of a command line that may be one of ours
+_PATIENCE: Final = 5.0  # seconds for a killed init to be gone, with all its namespace
+
+
+class Init(NamedTuple):
+    """The PID 1 of an instance, as this process's pid namespace numbers it; close `pidfd` after use."""
+
+    pid: int
+    pidfd: int
+
+
+def inits(jail: Jail, title: str) -> Iterator[tuple[str, Init]]:
+    """Give the inits of a jail whose titles are that, or begin with it where it ends in a slash."""
+    depth = len(numbers_of("self"))
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        found = _title_of(process)
+        if found is None or not (found == title or (title.endswith("/") and found.startswith(title))):
+            continue
+        with contextlib.suppress(OSError):  # It has just ended.
+            pidfd = os.pidfd_open(int(process))
+            if is_init(process, depth) and _has_ids(process, jail.ids):
+                yield found, Init(int(process), pidfd)
+            else:
+                os.close(pidfd)
+
+
+def is_init(process: str, depth: int) -> bool:
+    """Tell whether a process is the first of a pid namespace below one that is `depth` deep."""
+    numbers = numbers_of(process)
+    return len(numbers) == depth + 1 and numbers[-1] == 1
+
+
+def numbers_of(process: str) -> tuple[int, ...]:
+    """Read by which number each pid namespace knows a process, from ours inwards (NSpid of proc_pid_status(5))."""
+    with open(f"/proc/{process}/status", "rb", buffering=0) as file:
+        for line in file.read().splitlines():
+            if line.startswith(b"NSpid:"):
+                return tuple(int(number) for number in line.split()[1:])
+    return ()
+
+
+def inhabitants(init: Init) -> list[int]:
+    """Give the processes in the pid namespace of an init, itself among them."""
+    home = _namespace_of(init.pid)
+    pids = map(int, filter(str.isdecimal, os.listdir("/proc")))
+    return [pid for pid in pids if home is not None and _namespace_of(pid) == home]
+
+
+def end(init: Init) -> bool:
+    """Kill an init, and so all that is in its namespace; False where that is not gone after some seconds."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
+    return gone(init.pidfd, _PATIENCE)
+
+
+def gone(pidfd: int, patience: float) -> bool:
+    """Wait so many seconds for a process to end."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(patience * 1000))
+
+
+def _title_of(process: str) -> str | None:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb", buffering=0) as file:
+            words = file.read(_LONGEST).split(b"\0")
+    except OSError:
+        return None
+    return os.fsdecode(words[1]) if len(words) > 1 and words[0].endswith(TITLE) else None
+
+
+def _has_ids(process: str, ids: tuple[int, int] | None) -> bool:
+    if ids is None:
+        return True
+    with open(f"/proc/{process}/uid_map", "rb", buffering=0) as file:
+        return [int(word) for word in file.read().split()[1:]] == list(ids)
+
+
+def _namespace_of(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:  # It has ended, or is another user's.
+        return None
