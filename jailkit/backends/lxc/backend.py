@@ -7,11 +7,13 @@ import os
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from jailkit.backends.instance import MONITORS, Init, make_group, not_held, read_back, remove_empty_groups
-from jailkit.backends.lxc.config import pivot_group
+from jailkit.backends.census import Init
+from jailkit.backends.instance import MONITORS, make_group, not_held, read_back, remove_empty_groups
+from jailkit.backends.lxc.config import config_in, pivot_group
 from jailkit.backends.lxc.groups import end_groups, keeping_parents, remove_groups
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
+from jailkit.backends.lxc.ordinary import end_monitors
 from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.parts import limits_of
 from jailkit.backends.view import view_of
@@ -19,6 +21,7 @@ from jailkit.errors import BackendError
 from jailkit.levels import BackendName
 from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present, stand_ins
 from jailkit.linux.remove import remove_tree
+from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
     from jailkit.linux.cgroup import Group
@@ -36,8 +39,13 @@ class LxcBackend(Namespaced):
 
     name: ClassVar[BackendName] = "lxc"
 
-    def make_leaf(self, jail: Jail, leaf: Group) -> None:  # noqa: ARG002 - the name is all that it takes
-        """Make room for the group of an instance: LXC makes it, and refuses one that is there."""
+    def make_leaf(self, jail: Jail, leaf: Group) -> None:
+        """Make room for the group of an instance: LXC makes it, and refuses one that is there.
+
+        It makes none for an ordinary user, whose commands enter one all the same.
+        """
+        if not superuser():
+            return super().make_leaf(jail, leaf)
         end_groups(_groups_of(leaf))
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
@@ -46,12 +54,8 @@ class LxcBackend(Namespaced):
         Raises:
             BackendError: it does not run, with LXC's own reason; or the limits do not hold.
         """
-        with keeping_parents():
-            make_group(jail, leaf.whole, limits_of(jail))
-            pid = launch(order_for(jail, leaf, transient=transient, ephemeral=ephemeral))
-        # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
-        if wrong := read_back(jail, leaf.whole, limits_of(jail)):
-            raise not_held(jail, wrong)
+        order = order_for(jail, leaf, transient=transient, ephemeral=ephemeral)
+        pid = launch(order) if order.ordinary else _launch_in_group(jail, leaf, order)
         try:
             return Init(pid, os.pidfd_open(pid))
         except OSError as error:
@@ -63,33 +67,57 @@ class LxcBackend(Namespaced):
         Raises:
             BackendError: something of it does not end.
         """
-        group, monitor_group = _groups_of(leaf)
-        with contextlib.suppress(OSError):  # Then the next step ends it.
-            leaf.kill()
-        monitor = leaf.host._replace(parent=MONITORS)
-        deadline = time.monotonic() + _GRACE
-        while leaf._replace(host=monitor).pids() and time.monotonic() < deadline:
-            time.sleep(_PAUSE)
-        left = end_groups((group, monitor_group))
+        folder = _folder(jail, leaf)
+        if superuser():
+            left = _end_groups(leaf)
+        else:
+            super().end(jail, leaf)
+            left = [f"pid {pid}" for pid in end_monitors(config_in(folder), _GRACE)]
         if left:
             raise BackendError(f"cannot end all that runs in jail {jail.name}", details=left)
-        remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
-        remove_empty_groups()
-        folder = _folder(jail, leaf)
         if os.path.basename(folder) != "main" and os.path.isdir(folder):
             remove_tree(folder)
 
 
+def _end_groups(leaf: Group) -> list[str]:
+    """End what is in the groups that LXC made, and remove them; give those that stay."""
+    group, monitor_group = _groups_of(leaf)
+    with contextlib.suppress(OSError):  # Then the next step ends it.
+        leaf.kill()
+    monitor = leaf.host._replace(parent=MONITORS)
+    deadline = time.monotonic() + _GRACE
+    while leaf._replace(host=monitor).pids() and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    left = end_groups((group, monitor_group))
+    if not left:
+        remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
+        remove_empty_groups()
+    return left
+
+
+def _launch_in_group(jail: Jail, leaf: Group, order: LaunchOrder) -> int:
+    """Launch an instance below a group that holds the limits, and see whether it still does."""
+    limits = limits_of(jail)
+    with keeping_parents():
+        make_group(jail, leaf.whole, limits)
+        pid = launch(order)
+    # Others may have removed the group with the limits before LXC made one below it, and so one of that name.
+    if wrong := read_back(jail, leaf.whole, limits):
+        raise not_held(jail, wrong)
+    return pid
+
+
 def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> LaunchOrder:
     """Describe an instance to LXC."""
-    group, monitor_group = _groups_of(leaf)
+    group, monitor_group = _groups_of(leaf) if superuser() else (None, None)
     isolation = jail.runtime.isolation
     policy = f"{jail.directory}/seccomp.lxc"
-    devices = leaf.host.holding("devices")
+    devices = leaf.host.holding("devices") if superuser() else None
     return LaunchOrder(
         name=leaf.name.replace("/", "."),
         view=view_of(jail, ephemeral=ephemeral),
         folder=_folder(jail, leaf),
+        title=leaf.name,
         group=group,
         monitor_group=monitor_group,
         hostname=jail.name,
@@ -98,7 +126,7 @@ def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> L
         seccomp=policy if os.path.exists(policy) else None,
         capabilities=isolation.capabilities,
         no_new_privileges=isolation.no_new_privileges is not False,
-        device_rules=devices.version if devices else 2 if leaf.host.tree else None,
+        device_rules=devices.version if devices else 2 if leaf.host.tree and superuser() else None,
         hidden_files=present(HIDDEN_FILES),
         hidden_folders=present(HIDDEN_FOLDERS),
         stand_ins=stand_ins(),

@@ -37,7 +37,7 @@ def translate(order: LaunchOrder) -> Pairs:
     return (
         ("lxc.uts.name", order.hostname),
         *_root(order),
-        ("lxc.init.cmd", INIT),
+        ("lxc.init.cmd", f"{INIT} {order.title}"),
         ("lxc.net.0.type", "none" if order.network == "host" else "empty"),
         *_mounts(order),
         *_privileges(order),
@@ -113,6 +113,8 @@ def _privileges(order: LaunchOrder) -> Iterator[tuple[str, str]]:
 
 
 def _groups(order: LaunchOrder) -> Iterator[tuple[str, str]]:
+    if order.group is None or order.monitor_group is None:
+        return
     yield "lxc.cgroup.dir.container", order.group
     yield "lxc.cgroup.dir.monitor", order.monitor_group
     yield "lxc.cgroup.dir.monitor.pivot", os.path.dirname(pivot_group(order.monitor_group))
@@ -144,4 +146,9 @@ def log_file(order: LaunchOrder) -> str:
 
 def config_file(order: LaunchOrder) -> str:
     """Give the path of the configuration that LXC reads."""
-    return f"{order.folder}/config"
+    return config_in(order.folder)
+
+
+def config_in(folder: str) -> str:
+    """Give the same, by the instance's folder."""
+    return f"{folder}/config"

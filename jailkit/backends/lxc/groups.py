@@ -31,6 +31,7 @@ def remove_groups(names: tuple[str, ...], patience: float = 2.0) -> list[str]:
     Raises:
         OSError: /proc is not mounted, or this process may not.
     """
+    _check(names)
     left = [f"{point}/{name}" for point in cgroup_mounts() for name in names]
     deadline = time.monotonic() + patience
     while (left := [path for path in left if not _remove(path)]) and time.monotonic() < deadline:
@@ -44,6 +45,7 @@ def end_groups(names: tuple[str, ...], patience: float = 5.0) -> list[str]:
     Raises:
         OSError: as `remove_groups`.
     """
+    _check(names)
     deadline = time.monotonic() + patience
     points = cgroup_mounts()
     while True:
@@ -54,6 +56,12 @@ def end_groups(names: tuple[str, ...], patience: float = 5.0) -> list[str]:
         left = remove_groups(names, _PAUSE)
         if not left or time.monotonic() > deadline:
             return left
+
+
+def _check(names: tuple[str, ...]) -> None:
+    """Refuse what would be the root of a hierarchy, in which all the host lives."""
+    if not all(name.strip("/") for name in names):
+        raise OSError(errno.EINVAL, "not a name for a group of ours")
 
 
 def _processes(path: str) -> list[int]:

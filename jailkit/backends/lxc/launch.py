@@ -198,12 +198,12 @@ def _broken(order: LaunchOrder, error: OSError) -> BackendError:
 def _end(order: LaunchOrder) -> None:
     """End what a monitor that was killed half-way may have left."""
     with contextlib.suppress(OSError):
-        end_groups((order.group, order.monitor_group))
+        end_groups(order.groups)
 
 
 def _sweep(order: LaunchOrder) -> None:
     with contextlib.suppress(OSError):  # The error that is on its way says more.
-        remove_groups((order.group, order.monitor_group), _SETTLING)
+        remove_groups(order.groups, _SETTLING)
 
 
 _shared = Worker()

@@ -16,8 +16,9 @@ class LaunchOrder(NamedTuple):
         name: the container's; LXC refuses a second of that name on the host.
         view: what the container shows, but for /dev, /proc and /sys; owners on disk are those inside.
         folder: the instance's own, for configuration, log and console; made where it is not there.
+        title: argument of the first process, by which others know it.
         group: the cgroup of the instance in every hierarchy, without a leading slash. LXC makes it and refuses one
-            that is there.
+            that is there. None for an ordinary user, for whom it makes none.
         monitor_group: the same for LXC's own process.
         hostname: of the new UTS namespace.
         ids: first and number of the host's ids that the container's from 0 on are; None for no user namespace.
@@ -36,8 +37,9 @@ class LaunchOrder(NamedTuple):
     name: str
     view: View
     folder: str
-    group: str
-    monitor_group: str
+    title: str
+    group: str | None
+    monitor_group: str | None
     hostname: str
     ids: tuple[int, int] | None = None
     network: Network = "none"
@@ -52,6 +54,16 @@ class LaunchOrder(NamedTuple):
     stand_ins: tuple[str, ...] = ()
     apparmor: str | None = None
     transient: bool = False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The cgroups that LXC makes."""
+        return tuple(group for group in (self.group, self.monitor_group) if group)
+
+    @property
+    def ordinary(self) -> bool:
+        """Tell whether an ordinary user ordered it, who is as root in a user namespace only."""
+        return self.group is None
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> LaunchOrder:

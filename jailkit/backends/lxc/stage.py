@@ -126,10 +126,9 @@ def _steps(order: LaunchOrder) -> Iterator[tuple[str, _Act]]:
 
 def _set_stage(order: LaunchOrder) -> None:
     # Opened before the tmpfs covers a path in which they may lie.
-    trees = Trees(order.view, make_owners(*order.ids) if order.ids else None)
+    trees = Trees(order.view, make_owners(*order.ids) if order.ids and not order.ordinary else None)
     trees.open()
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(LXC_RUN)
+    _make_run_folder()
     mount("none", LXC_RUN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=256k")
     for folder in (STAGE, STAGED_ROOT, STAGED_MOUNT, STAGED_SYS):
         os.mkdir(folder, 0o755)
@@ -139,6 +138,17 @@ def _set_stage(order: LaunchOrder) -> None:
     with open(STAGED_INIT, "wb") as file:
         file.write(idle_program())
         os.fchmod(file.fileno(), 0o555)
+
+
+def _make_run_folder() -> None:
+    try:
+        os.mkdir(LXC_RUN)
+    except FileExistsError:
+        return
+    except PermissionError:
+        # An ordinary user's mount namespace can have a /run of its own.
+        mount("none", os.path.dirname(LXC_RUN), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+        os.mkdir(LXC_RUN)
 
 
 def _write_config(order: LaunchOrder) -> None:
@@ -169,6 +179,7 @@ def load_binding() -> Any:  # noqa: ANN401 - an extension without types
 
 def _compare(order: LaunchOrder) -> None:
     _lxc = load_binding()
+    os.environ["XDG_RUNTIME_DIR"] = LXC_RUN  # In a user namespace LXC has its locks there, or in a home.
     container = _lxc.Container(order.name, STAGE)
     container.clear_config()
     pairs = translate(order)
@@ -190,6 +201,6 @@ def _execute(order: LaunchOrder) -> None:
         raise BackendError("cannot find lxc-start", resolution="apt install lxc")
     arguments = [program, "-n", order.name, "-P", STAGE, "-f", config_file(order), "-F"]
     # The path for -P is one that the container's root can walk, or LXC refuses it.
-    # An empty environment: without a PATH LXC writes the maps of ids itself, which root may, instead of asking
+    # No PATH: without one LXC writes the maps of ids itself, which root may, instead of asking
     # newuidmap for ranges that jailkit has already allotted.
-    os.execve(program, arguments, {})  # noqa: S606 - no shell is wanted
+    os.execve(program, arguments, {"XDG_RUNTIME_DIR": LXC_RUN})  # noqa: S606 - no shell is wanted

@@ -26,7 +26,7 @@ from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_error, to_record
 from jailkit.backends.lxc.stage import Strings, become_monitor, load_binding, open_gate
 from jailkit.errors import BackendError
-from jailkit.linux.libc import close_range
+from jailkit.linux.libc import CLONE_NEWUSER, close_range, setns
 
 MESSAGE: Final = 1 << 17  # bytes of the longest message
 _PATIENCE: Final = 20.0  # seconds until a container runs
@@ -247,11 +247,22 @@ def main(caller: int) -> None:
         return
     with contextlib.suppress(BackendError):  # Each order is answered with what is missing.
         load_binding()
+    if os.geteuid() != 0:
+        _become_root()
     service = _Service(channel, pidfd)
     try:
         service.serve()
     finally:
         service.end()
+
+
+def _become_root() -> None:
+    """Live, and all that this process starts, where an ordinary user is as root."""
+    from jailkit.store.privilege import outer_namespace
+
+    outer = outer_namespace()
+    if outer is not None:
+        setns(outer, CLONE_NEWUSER)
 
 
 def _settle() -> socket.socket:
