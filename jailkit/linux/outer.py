@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from jailkit.linux.libc import CLONE_NEWUSER, PR_SET_PDEATHSIG, prctl, setns
 from jailkit.linux.userns import IdMap, make_mapped, make_userns, write_table
@@ -25,7 +25,7 @@ _PROGRAMS: Final = ("/usr/bin/", "/usr/local/bin/", "/bin/")
 _SAID: Final = 1 << 12  # bytes of what a program complains
 
 _Result = TypeVar("_Result")
-Tell = Callable[[object], None]
+Tell = Callable[[Any], None]
 
 
 def find_mapper() -> str | None:
@@ -36,8 +36,7 @@ def find_mapper() -> str | None:
 def make_outer(uids: Sequence[tuple[int, int]], gids: Sequence[tuple[int, int]]) -> int:
     """Make such a namespace, and give a descriptor of it; it lives as long as that, or what is in it.
 
-    Args:
-        uids, gids: first and number of each range of subordinate ids; without any, the caller's own are the only ones.
+    The ranges of subordinate ids are given by first id and number; without any, the caller's own are the only ones.
 
     Raises:
         OSError: as `make_mapped`; what newuidmap(1) complains about, or ENOENT where it is not.
@@ -184,12 +183,3 @@ def _act(outer: int, act: Callable[[Tell], object], write: int) -> NoReturn:
                 say("error", error)
     finally:
         os._exit(0)
-
-
-def enter_outer(outer: int) -> None:
-    """Be in a user namespace from now on; only for a process with one thread.
-
-    Raises:
-        OSError: EINVAL: it has several.
-    """
-    setns(outer, CLONE_NEWUSER)

@@ -44,9 +44,10 @@ class LxcBackend(Namespaced):
 
         It makes none for an ordinary user, whose commands enter one all the same.
         """
-        if not superuser():
-            return super().make_leaf(jail, leaf)
-        end_groups(_groups_of(leaf))
+        if superuser():
+            end_groups(_groups_of(leaf))
+        else:
+            super().make_leaf(jail, leaf)
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Order an instance from the worker.
