@@ -33,6 +33,7 @@ from jailkit.backends.instance import (
 )
 from jailkit.backends.parts import check_parts, limits_of
 from jailkit.backends.reasons import Marks, explained
+from jailkit.backends.rooted import stats_of
 from jailkit.backends.view import namespaces_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS, BackendName
@@ -218,8 +219,8 @@ class Namespaced:
     def stats(self, jail: Jail) -> Stats:
         """Read what the jail uses, all its instances together."""
         group = group_of(jail)
-        if not group.host.usable:
-            return Stats()
+        if group.tracker is None:
+            return stats_of(self.processes(jail))
         found = group.stats()
         return Stats(found.cpu_seconds, found.throttled_seconds, *found[2:])
 

@@ -7,12 +7,14 @@ from importlib.util import find_spec
 from typing import Final
 
 from jailkit.backends.base import Gap
+from jailkit.backends.ordinary_gaps import ordinary_gaps
 from jailkit.backends.view import demand_of
 from jailkit.linux.cgroup import Cgroups, disk_of, read_cgroups, settings
 from jailkit.linux.launch import NAMESPACES
 from jailkit.plan.model import Plan
 from jailkit.plan.settings import Isolation, Limits
 from jailkit.store import Jail
+from jailkit.store.privilege import superuser
 
 _KEYS: Final = {"cpu_weight": "cpu-weight"}
 _BRIDGE_LIBRARIES: Final = {"pyroute2": "pip install pyroute2", "nftables": "apt install python3-nftables"}
@@ -23,6 +25,7 @@ def namespaced_gaps(plan: Plan | Jail) -> list[Gap]:
     return [
         *_limit_gaps(plan.runtime.limits, read_cgroups()),
         *_isolation_gaps(plan.runtime.isolation),
+        *([] if superuser() else ordinary_gaps(plan)),
     ]
 
 
@@ -48,7 +51,7 @@ def _isolation_gaps(isolation: Isolation) -> Iterator[Gap]:
     if unknown:
         names = ", ".join(sorted(unknown))
         yield Gap("isolation.namespaces", f"no level makes namespaces of {names}", "remove it from the list")
-    if isolation.network == "bridge":
+    if isolation.network == "bridge" and superuser():
         for library, remedy in _BRIDGE_LIBRARIES.items():
             if find_spec(library) is None:
                 yield Gap("isolation.network", f"the Python module {library} is not there", remedy)

@@ -78,17 +78,7 @@ class Rooted:
         Raises:
             BackendError: as `processes`.
         """
-        from jailkit.linux.usage import usage_of
-
-        usage = usage_of(self.processes(jail))
-        return Stats(
-            cpu_time=usage.cpu_time,
-            memory=usage.memory,
-            swap=usage.swap,
-            pids=usage.tasks,
-            read_bytes=usage.read_bytes,
-            written_bytes=usage.written_bytes,
-        )
+        return stats_of(self.processes(jail))
 
     def processes(self, jail: Jail) -> Sequence[int]:
         """Give the pids of all processes whose root is the jail's tree or lies in it.
@@ -109,6 +99,21 @@ class Rooted:
         from jailkit.linux.process import end_rooted_in
 
         return _ask(jail, partial(end_rooted_in, jail.rootfs, patience))
+
+
+def stats_of(pids: Sequence[int]) -> Stats:
+    """Sum up what /proc shows of these processes."""
+    from jailkit.linux.usage import usage_of
+
+    usage = usage_of(pids)
+    return Stats(
+        cpu_time=usage.cpu_time,
+        memory=usage.memory,
+        swap=usage.swap,
+        pids=usage.tasks,
+        read_bytes=usage.read_bytes,
+        written_bytes=usage.written_bytes,
+    )
 
 
 def _ask(jail: Jail, question: Callable[[], Sequence[int]]) -> Sequence[int]:

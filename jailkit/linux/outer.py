@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
+from jailkit.linux.fork import above_streams
 from jailkit.linux.libc import CLONE_NEWUSER, PR_SET_PDEATHSIG, prctl, setns
 from jailkit.linux.userns import IdMap, make_mapped, make_userns, write_table
 
@@ -42,8 +43,8 @@ def make_outer(uids: Sequence[tuple[int, int]], gids: Sequence[tuple[int, int]])
         OSError: as `make_mapped`; what newuidmap(1) complains about, or ENOENT where it is not.
     """
     if not (uids and gids):
-        return make_mapped(_map_self)
-    return make_mapped(partial(_map_ranges, uids, gids))
+        return above_streams(make_mapped(_map_self))
+    return above_streams(make_mapped(partial(_map_ranges, uids, gids)))
 
 
 def _map_self(process: int) -> None:
@@ -83,7 +84,7 @@ def parent_of(process: int) -> int:
     """
     own = os.open(f"/proc/{process}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return fcntl.ioctl(own, _NS_GET_PARENT)
+        return above_streams(fcntl.ioctl(own, _NS_GET_PARENT))
     finally:
         os.close(own)
 
@@ -104,7 +105,7 @@ def make_inner(outer: int, uids: Sequence[IdMap], gids: Sequence[IdMap]) -> int:
         answer = int(os.read(told[0], 16) or -errno.EIO)
         if answer < 0:
             raise OSError(-answer, os.strerror(-answer), "a user namespace")
-        return os.open(f"/proc/{helper}/fd/{answer}", os.O_RDONLY | os.O_CLOEXEC)
+        return above_streams(os.open(f"/proc/{helper}/fd/{answer}", os.O_RDONLY | os.O_CLOEXEC))
     finally:
         for descriptor in (told[0], *keep):
             os.close(descriptor)

@@ -70,7 +70,7 @@ class IdRegistry:
         raise StateError(
             f"cannot give {owner} a range of ids: all {len(free)} of {user()} are in use",
             details=[f"{len(taken)} by jails, the others by accounts or processes of the host"],
-            resolution=f"jailkit destroy a jail, or {self._remedy()}",
+            resolution=f"jailkit destroy a jail, or {self.remedy()}",
         )
 
     def release(self, ids: IdRange, owner: str) -> None:
@@ -130,11 +130,12 @@ class IdRegistry:
             raise StateError(
                 "cannot give a jail a range of ids: "
                 + (why if lacking else f"{user()} has no 65536 that are the same in {' and '.join(self.files)}"),
-                resolution=self._remedy(),
+                resolution=self.remedy(),
             )
         return common
 
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """Give the command with which root gives the user enough ids."""
         return usermod_command(user(), [row for file in self.files for row in read_ranges(file)])
 
     @contextlib.contextmanager
