@@ -55,7 +55,8 @@ class Place:
             memory=(Memory("/tmp", fields.pop("tmp_size", 1 << 24), 0o1777),),
         )
         defaults: dict[str, Any] = {
-            "name": name, "view": view, "folder": str(self.folder / name), "group": f"{self.base}/{name}",
+            "name": name, "title": f"{self.base}/{name}", "view": view,
+            "folder": str(self.folder / name), "group": f"{self.base}/{name}",
             "monitor_group": f"{self.base}-monitor/{name}", "hostname": "box", "ids": IDS, "transient": True,
             "device_rules": 1 if controller_mount("devices") else None,
         }  # fmt: skip

@@ -403,7 +403,7 @@ HOSTILE = [
     ("level", "bogus"),
     ("image", 5), ("image", ""), ("image", "../box"), ("image", "a" * 63), ("image", "A" * 64),
     *(("ids", value) for value in (5, "1:65536", [], [1], [1, 2, 3], ["1", 65536], [1.5, 65536], [1, None], [[1], 2])),
-    *(("ids", value) for value in ([0, 65536], [-1, 65536], [1, 1], [1, -5], [2**32 - 5, 65536], [1, 2**32], {})),
+    *(("ids", value) for value in ([0, 65536], [-1, 65536], [1, -5], [2**32 - 5, 65536], [1, 2**32], {})),
     *(("ids", value) for value in ([True, 65536], [1, True])),
     ("accepted", "limits.memory"), ("accepted", [5]), ("accepted", None), ("accepted", {"limits.memory": 1}),
     ("directory", "/etc"), ("unknown", 1), ("runtime", None), ("runtime", []), ("runtime", {}),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jailkit.backends import instance, namespaced_gaps
+from jailkit.backends.census import numbers_of
 from jailkit.backends.instance import group_of, init_gone, not_held, transient_name
 from jailkit.backends.namespaced_gaps import namespaced_gaps as gaps_of
 from jailkit.backends.parts import check_parts, limits_of
@@ -43,7 +44,7 @@ def test_the_name_of_a_command_s_instance_tells_whose_it_is() -> None:
 
 
 def test_the_numbers_of_a_process() -> None:
-    assert instance._numbers_of("self")[-1] == os.getpid()
+    assert numbers_of("self")[-1] == os.getpid()
 
 
 def test_errors_tell_what_to_do() -> None:
@@ -54,7 +55,7 @@ def test_errors_tell_what_to_do() -> None:
 
 @pytest.mark.parametrize(("kills", "words"), [(0, "its first process was killed"), (2, "limit of memory")])
 def test_an_init_that_is_gone(monkeypatch: pytest.MonkeyPatch, kills: int, words: str) -> None:
-    monkeypatch.setattr(instance, "marks_of", lambda _: instance.Marks(oom_kills=kills))
+    monkeypatch.setattr(instance, "marks_of", lambda *_: instance.Marks(oom_kills=kills))
     assert words in init_gone(jail(), group_of(jail(), HOST)).brief
 
 

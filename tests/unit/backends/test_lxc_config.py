@@ -17,7 +17,8 @@ from jailkit.errors import BackendError
 from jailkit.linux.view import Graft, Memory, View
 
 PLAIN: dict[str, Any] = {
-    "name": "box-1a2b3c4d-main", "view": viewed("/srv/root"), "folder": "/srv/lxc/main", "group": "jailkit/box/main",
+    "name": "box-1a2b3c4d-main", "title": "box-1a2b3c4d/main", "view": viewed("/srv/root"),
+    "folder": "/srv/lxc/main", "group": "jailkit/box/main",
     "monitor_group": "jailkit-monitor/box/main", "hostname": "box",
 }  # fmt: skip
 
@@ -45,7 +46,7 @@ lxc.rootfs.mount = /run/lxc/jailkit/mount
 lxc.rootfs.managed = 0
 lxc.idmap = u 0 2000000 65536
 lxc.idmap = g 0 2000000 65536
-lxc.init.cmd = /dev/.jailkit-init
+lxc.init.cmd = /dev/.jailkit-init box-1a2b3c4d/main
 lxc.net.0.type = empty
 lxc.mount.auto = proc:mixed sys:ro
 lxc.autodev = 0
