@@ -54,6 +54,7 @@ class ExecRequest:
         output_limit: bytes kept of each captured stream; what comes after is read and dropped.
         terminal: a descriptor of a terminal that becomes the command's controlling terminal.
         ephemeral: run in an instance of its own, whose changes of files vanish with it.
+        started: run only in the instance that `start` made, and nowhere when that is gone.
     """
 
     command: tuple[str, ...]
@@ -66,6 +67,7 @@ class ExecRequest:
     output_limit: int = 64 << 20
     terminal: int | None = None
     ephemeral: bool = False
+    started: bool = False
 
 
 @dataclass(frozen=True, slots=True)

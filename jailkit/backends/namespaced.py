@@ -252,7 +252,7 @@ class Namespaced:
         entering = translate(jail, request, os.environ)
         if entering.confinement:
             entering = entering._replace(confinement=entering.confinement._replace(load_filter=filter_of(jail)))
-        instance = self._instance(jail, ephemeral=request.ephemeral)
+        instance = self._instance(jail, request)
         try:
             before = marks_of(instance.leaf, jail.runtime.limits)
             with (
@@ -283,13 +283,15 @@ class Namespaced:
         user = LEVELS[jail.level].user_namespace
         return by_joining(instance.init.pidfd, namespaces_of(jail.runtime.isolation, user=user), tasks)
 
-    def _instance(self, jail: Jail, *, ephemeral: bool) -> Instance:
+    def _instance(self, jail: Jail, request: ExecRequest) -> Instance:
         group = group_of(jail)
         leaf = group.leaf(MAIN)
-        init = None if ephemeral else find_init(jail, leaf)
+        init = None if request.ephemeral else find_init(jail, leaf)
+        if init is None and request.started:
+            raise StateError(f"cannot run in jail {jail.name}: it is not running any more")
         if init is None:
             end_stale(group)
-            return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=ephemeral)
+            return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=request.ephemeral)
         if leaf.frozen():
             os.close(init.pidfd)
             raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")

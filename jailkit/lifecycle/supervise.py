@@ -84,7 +84,7 @@ def _start(jail: Jail, backend: Backend, log: RotatingLog) -> tuple[Running, Thr
     os.close(write)
     runtime = jail.runtime
     try:
-        running = backend.spawn(jail, bounded(ExecRequest(runtime.command), runtime.limits.wall_time))
+        running = backend.spawn(jail, bounded(ExecRequest(runtime.command, started=True), runtime.limits.wall_time))
     finally:
         _to_null()  # While this process could write too, the end of the output would not be seen.
     output = Thread(target=_copy, args=(read, log), daemon=True)
