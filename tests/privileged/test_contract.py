@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.boxes import LEVELS, Box, call, create, everything_of, ids_below, kill_everything, nothing_left, profile
+from support.boxes import (
+    COMMAND,
+    LEVELS,
+    Box,
+    call,
+    create,
+    everything_of,
+    ids_below,
+    kill_everything,
+    nothing_left,
+    profile,
+)
 from support.containers import alive, eventually
 
 pytestmark = pytest.mark.needs("root", "chroot", "mknod", "mount-namespace", "user-namespace", "cgroups")
@@ -201,9 +212,6 @@ def test_limits_hold_or_are_refused(level: str, tmp_path: Path) -> None:
     jail = box.jail
     box.good("destroy", "box")
     nothing_left(home, [jail])
-
-
-COMMAND = ["sh", "-c", 'exec 2>/dev/null; trap "echo ending; exit 0" TERM; echo begun; while :; do sleep 0.02; done']
 
 
 def written(box: Box, text: str) -> None:
