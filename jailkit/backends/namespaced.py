@@ -292,7 +292,8 @@ class Namespaced:
         if init is None:
             end_stale(group)
             return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=request.ephemeral)
-        if leaf.frozen():
+        # To kill all at once they are frozen too, but not for long.
+        if leaf.frozen() and not has_ended(init, _MOMENT) and leaf.frozen():
             os.close(init.pidfd)
             raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
         return Instance(leaf, init, False)
