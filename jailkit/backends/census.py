@@ -11,10 +11,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from jailkit.store import Jail
+from typing import Final, NamedTuple
 
 TITLE: Final = b"jailkit-init"
 _LONGEST: Final = 512  # bytes of a command line that may be one of ours
@@ -28,8 +25,8 @@ class Init(NamedTuple):
     pidfd: int
 
 
-def inits(jail: Jail, title: str) -> Iterator[tuple[str, Init]]:
-    """Give the inits of a jail whose titles are that, or begin with it where it ends in a slash."""
+def inits(title: str, ids: tuple[int, int] | None) -> Iterator[tuple[str, Init]]:
+    """Give the inits whose titles are that, or begin with it where it ends in a slash, and which have these ids."""
     depth = len(numbers_of("self"))
     for process in filter(str.isdecimal, os.listdir("/proc")):
         found = _title_of(process)
@@ -37,7 +34,7 @@ def inits(jail: Jail, title: str) -> Iterator[tuple[str, Init]]:
             continue
         with contextlib.suppress(OSError):  # It has just ended.
             pidfd = os.pidfd_open(int(process))
-            if is_init(process, depth) and _has_ids(process, jail.ids):
+            if is_init(process, depth) and _has_ids(process, ids):
                 yield found, Init(int(process), pidfd)
             else:
                 os.close(pidfd)

@@ -74,7 +74,7 @@ def _launched(jail: Jail, blueprint: Blueprint) -> Init:
 def _launched_apart(jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
     if failure := launch_apart(blueprint):
         raise _not_made(jail, failure)
-    init = find_init(jail, leaf)
+    init = find_init(leaf, jail.ids)
     if init is None:
         raise init_gone(jail, leaf)
     return init

@@ -120,11 +120,11 @@ def doors_of(leaf: Group) -> Iterator[Doors]:
         doors.close()
 
 
-def find_init(jail: Jail, leaf: Group) -> Init | None:
-    """Give the init of the instance in a group, or of that name; None when there is none."""
+def find_init(leaf: Group, ids: tuple[int, int] | None = None) -> Init | None:
+    """Give the init of the instance in a group; where groups do not tell, of that name and with these ids."""
     if _told_by_groups(leaf):
         return _init_in(leaf)
-    return next((init for _, init in inits(jail, leaf.name)), None)
+    return next((init for _, init in inits(leaf.name, ids)), None)
 
 
 def _init_in(leaf: Group) -> Init | None:
@@ -149,7 +149,7 @@ def processes_of(jail: Jail, group: Group) -> list[int]:
     if _told_by_groups(group):
         return group.pids()
     found = []
-    for _, init in inits(jail, group.name if group.is_leaf else f"{group.name}/"):
+    for _, init in inits(group.name if group.is_leaf else f"{group.name}/", jail.ids):
         found += inhabitants(init)
         os.close(init.pidfd)
     return found
@@ -160,7 +160,7 @@ def names_of(jail: Jail) -> list[str]:
     group = group_of(jail)
     found = set(group.children())
     if not _told_by_groups(group):
-        for title, init in inits(jail, f"{group.name}/"):
+        for title, init in inits(f"{group.name}/", jail.ids):
             found.add(title.partition("/")[2])
             os.close(init.pidfd)
     return sorted(found)
@@ -168,7 +168,7 @@ def names_of(jail: Jail) -> list[str]:
 
 def end_politely(jail: Jail, leaf: Group, number: int, timeout: float) -> None:
     """Signal every process of an instance but its init, and wait so many seconds for them to end."""
-    init = find_init(jail, leaf)
+    init = find_init(leaf, jail.ids)
     if init is None:
         return
     os.close(init.pidfd)
@@ -283,7 +283,7 @@ def end_instance(jail: Jail, leaf: Group) -> None:
         OSError: something of it does not end.
     """
     if not _told_by_groups(leaf):
-        for _, init in inits(jail, leaf.name):
+        for _, init in inits(leaf.name, jail.ids):
             ended = end(init)
             os.close(init.pidfd)
             if not ended:

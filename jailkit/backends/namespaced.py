@@ -165,7 +165,7 @@ class Namespaced:
     def status(self, jail: Jail) -> Status:
         """Ask whether the instance `main` has an init, and whether that is frozen."""
         leaf = group_of(jail).leaf(MAIN)
-        init = find_init(jail, leaf)
+        init = find_init(leaf, jail.ids)
         if init is None:
             return "stopped"
         os.close(init.pidfd)
@@ -286,7 +286,7 @@ class Namespaced:
     def _instance(self, jail: Jail, request: ExecRequest) -> Instance:
         group = group_of(jail)
         leaf = group.leaf(MAIN)
-        init = None if request.ephemeral else find_init(jail, leaf)
+        init = None if request.ephemeral else find_init(leaf, jail.ids)
         if init is None and request.started:
             raise StateError(f"cannot run in jail {jail.name}: it is not running any more")
         if init is None:

@@ -152,6 +152,7 @@ TRIALS: Mapping[str, Trial] = {
     "chroot": _chroot,
     "mount-namespace": _mount_namespace,
     "user-namespace": _user_namespace,
+    "newuidmap": _exists("newuidmap"),
     "lxc": _lxc,
     "loop": _loop,
     "seccomp-filter": _seccomp_filter,

@@ -118,7 +118,6 @@ def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> L
         name=leaf.name.replace("/", "."),
         view=view_of(jail, ephemeral=ephemeral),
         folder=_folder(jail, leaf),
-        title=leaf.name,
         group=group,
         monitor_group=monitor_group,
         hostname=jail.name,
@@ -133,6 +132,7 @@ def order_for(jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> L
         stand_ins=stand_ins(),
         apparmor=_apparmor(),
         transient=transient,
+        title=leaf.name,
     )
 
 

@@ -37,7 +37,7 @@ def translate(order: LaunchOrder) -> Pairs:
     return (
         ("lxc.uts.name", order.hostname),
         *_root(order),
-        ("lxc.init.cmd", f"{INIT} {order.title}"),
+        ("lxc.init.cmd", f"{INIT} {order.title}".rstrip()),
         ("lxc.net.0.type", "none" if order.network == "host" else "empty"),
         *_mounts(order),
         *_privileges(order),

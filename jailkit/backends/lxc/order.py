@@ -16,7 +16,6 @@ class LaunchOrder(NamedTuple):
         name: the container's; LXC refuses a second of that name on the host.
         view: what the container shows, but for /dev, /proc and /sys; owners on disk are those inside.
         folder: the instance's own, for configuration, log and console; made where it is not there.
-        title: argument of the first process, by which others know it.
         group: the cgroup of the instance in every hierarchy, without a leading slash. LXC makes it and refuses one
             that is there. None for an ordinary user, for whom it makes none.
         monitor_group: the same for LXC's own process.
@@ -32,12 +31,12 @@ class LaunchOrder(NamedTuple):
         stand_ins: paths below /proc that show what lxcfs has for them.
         apparmor: a profile; None where the kernel has no AppArmor.
         transient: the instance ends with the process that asked for it.
+        title: argument of the first process, by which others know it.
     """
 
     name: str
     view: View
     folder: str
-    title: str
     group: str | None
     monitor_group: str | None
     hostname: str
@@ -54,6 +53,7 @@ class LaunchOrder(NamedTuple):
     stand_ins: tuple[str, ...] = ()
     apparmor: str | None = None
     transient: bool = False
+    title: str = ""
 
     @property
     def groups(self) -> tuple[str, ...]:
