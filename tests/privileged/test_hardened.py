@@ -38,7 +38,7 @@ def jail(small_jail: MakeJail) -> Jail:
 def started(jail: Jail) -> Iterator[int]:
     """Start the jail, and give the pid of its init."""
     BACKEND.start(jail)
-    init = find_init(jail, group_of(jail).leaf(MAIN))
+    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
     assert init is not None
     os.close(init.pidfd)
     yield init.pid

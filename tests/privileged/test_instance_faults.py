@@ -68,7 +68,7 @@ def victim(kind: str, job: int, jail: Jail) -> int | None:
     if kind == "monitor":
         group = group_of(jail)
         return next(iter(group._replace(host=group.host._replace(parent=MONITORS)).pids()), None)
-    init = find_init(group_of(jail).leaf(MAIN))
+    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
     if init is not None:
         os.close(init.pidfd)
     return init.pid if init else None

@@ -77,7 +77,7 @@ def settled(jail: Jail) -> None:
 
 
 def init_of(jail: Jail) -> int:
-    init = find_init(jail, group_of(jail).leaf(MAIN))
+    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
     assert init is not None
     os.close(init.pidfd)
     return init.pid
