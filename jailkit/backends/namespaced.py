@@ -152,11 +152,6 @@ class Namespaced:
         """
         if self.status(jail) != "stopped":
             raise StateError(f"cannot start jail {jail.name}: it is running", resolution=f"jailkit stop {jail.name}")
-        if not group_of(jail).host.usable:
-            raise BackendError(
-                f"cannot start jail {jail.name}: there is no cgroup by which it could be found again",
-                resolution=f"jailkit run {jail.name} -- COMMAND, or run it as root",
-            )
         sweep()
         leaf = group_of(jail).leaf(MAIN)
         self.dismantle(jail, leaf)
@@ -179,7 +174,8 @@ class Namespaced:
         """
         leaf = group_of(jail).leaf(MAIN)
         if self.status(jail) == "frozen":
-            leaf.thaw()
+            with contextlib.suppress(OSError):  # It is being taken down already; what stands can be killed as well.
+                leaf.thaw()
         end_politely(jail, leaf, number, timeout)
         self.dismantle(jail, leaf)
         sweep()
@@ -229,8 +225,10 @@ class Namespaced:
         group = group_of(jail)
         for name in names_of(jail):
             self.dismantle(jail, group.leaf(name))
-        with contextlib.suppress(FileNotFoundError):
+        try:
             group.remove()
+        except OSError as error:
+            raise BackendError(f"cannot remove the cgroup of jail {jail.name}: {error.strerror}") from error
         sweep()
 
     def exec(self, jail: Jail, request: ExecRequest) -> ExecResult:
@@ -336,10 +334,12 @@ def sweep() -> None:
 
 @contextlib.contextmanager
 def _gone_if_ended(jail: Jail, instance: Instance) -> Iterator[None]:
-    """Say so where a command could not be started because the init of its instance has ended."""
+    """Say so where a command could not be started because the init of its instance has ended, and its group is gone."""
     try:
         yield
-    except BackendError as error:
+    except (BackendError, OSError) as error:
         if has_ended(instance.init, _MOMENT):
             raise init_gone(jail, instance.leaf) from error
+        if isinstance(error, OSError):
+            raise BackendError(f"cannot enter jail {jail.name}: its cgroup: {error.strerror}") from error
         raise

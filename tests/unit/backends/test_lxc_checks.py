@@ -59,7 +59,7 @@ def test_a_key_that_liblxc_does_not_know_is_named() -> None:
 
 
 ORDER = LaunchOrder(
-    "box", "box/main", viewed("/r"), "/f", "g", "m", "box", ids=(5, 6), seccomp="/s", device_rules=1, apparmor="jail"
+    "box", viewed("/r"), "/f", "g", "m", "box", ids=(5, 6), seccomp="/s", device_rules=1, apparmor="jail"
 )
 GOOD = Arrived(
     status={"CapBnd": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2"},
@@ -102,6 +102,6 @@ def test_rules_for_the_other_version_of_cgroups_are_named() -> None:
 
 
 def test_what_was_not_ordered_is_no_shortfall() -> None:
-    order = LaunchOrder("box", "box/main", viewed("/r"), "/f", "g", "m", "box", network="host", no_new_privileges=False)
+    order = LaunchOrder("box", viewed("/r"), "/f", "g", "m", "box", network="host", no_new_privileges=False)
     bare = GOOD._replace(own=GOOD.own - {"net", "user"}, devices=None, apparmor="", uid_map=("0", "0", "4294967295"))
     assert shortfalls(order, bare._replace(status=GOOD.status | {"NoNewPrivs": "0", "Seccomp": "0"})) == []
