@@ -26,6 +26,11 @@ _FORWARDED: Final = (
     signal.SIGTSTP, signal.SIGWINCH, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
 )  # fmt: skip
 
+_LIMITS: Final[dict[str, str]] = {
+    "out-of-memory": "the jail ran out of memory, of which limits.memory gives it so much",
+    "pids-limit": "the jail could make no more processes, of which limits.pids gives it so many",
+}
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -274,4 +279,6 @@ def exit_with(result: ExecResult, *, as_json: bool) -> None:
         complain(result.message)
     elif result.reason == "timeout":
         complain(f"the command was killed after {result.wall_time:.1f} s, its time-out")
+    elif result.reason in _LIMITS and not result.ok:
+        complain(_LIMITS[result.reason])
     sys.exit(result.shell_code)
