@@ -27,8 +27,8 @@ _FORWARDED: Final = (
 )  # fmt: skip
 
 _LIMITS: Final[dict[str, str]] = {
-    "out-of-memory": "the jail ran out of memory, of which limits.memory gives it so much",
-    "pids-limit": "the jail could make no more processes, of which limits.pids gives it so many",
+    "out-of-memory": "the jail ran out of memory: limits.memory was reached",
+    "pids-limit": "the jail could make no more processes: limits.pids was reached",
 }
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
