@@ -209,7 +209,7 @@ def _compare(order: stage.LaunchOrder) -> None:
     ("fields", "words"),
     [
         ({"root": "/nonexistent/root"}, "cannot prepare the root /nonexistent/root: open_tree: No such file"),
-        ({"root": "/proc"}, "cannot prepare the root /proc: mount_setattr: Invalid argument"),
+        ({"root": "/proc"}, "cannot prepare the root /proc: Operation not supported"),
         ({"seccomp": "/nonexistent"}, "its filter of system calls could not be loaded"),
         ({"hostname": "x" * 80}, "LXC refuses its configuration"),
         ({"hostname": "a\nb"}, "cannot write lxc.uts.name"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from jailkit.backends.census import Init
 from jailkit.backends.instance import MONITORS, make_group, not_held, read_back, remove_empty_groups
 from jailkit.backends.lxc.config import config_in, pivot_group
-from jailkit.backends.lxc.groups import end_groups, keeping_parents, remove_groups
+from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.ordinary import end_monitors
@@ -19,6 +19,7 @@ from jailkit.backends.parts import limits_of
 from jailkit.backends.view import view_of
 from jailkit.errors import BackendError
 from jailkit.levels import BackendName
+from jailkit.linux.cgroup.keeping import keeping_parents
 from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present, stand_ins
 from jailkit.linux.remove import remove_tree
 from jailkit.store.privilege import superuser

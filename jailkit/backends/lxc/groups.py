@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from jailkit.linux.cgroup.files import folders
+from jailkit.linux.cgroup.keeping import removing_parents
 from jailkit.linux.mountinfo import cgroup_mounts
 
 _PAUSE: Final = 0.005  # seconds
@@ -85,38 +84,16 @@ def _remove(path: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def keeping_parents() -> Iterator[None]:
-    """Let nobody remove a group above those that are made meanwhile: LXC makes each level only once."""
-    with _locked(fcntl.LOCK_SH):
-        yield
-
-
 def remove_empty(parents: tuple[str, ...]) -> None:
     """Remove the empty groups below these, in all hierarchies, and these; nothing while somebody makes some.
 
     Raises:
         OSError: /proc is not mounted.
     """
-    with contextlib.suppress(BlockingIOError), _locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-        for point in cgroup_mounts():
+    with removing_parents(0.0) as free:
+        for point in cgroup_mounts() if free else ():
             for parent in parents:
                 path = f"{point}/{parent}"
                 for name in folders(path):
                     _remove(f"{path}/{name}")
                 _remove(path)
-
-
-@contextlib.contextmanager
-def _locked(operation: int) -> Iterator[None]:
-    """Hold a lock that is on a folder which is always there, and ends with this process."""
-    points = cgroup_mounts()
-    if not points:
-        yield
-        return
-    folder = os.open(points[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, operation)
-        yield
-    finally:
-        os.close(folder)

@@ -47,6 +47,11 @@ from jailkit.linux.userns import make_owners
 from jailkit.linux.view import Trees
 
 _GO: Final = b"x"
+_REMEDIES: Final = {
+    errno.EPERM: "run it as root",
+    errno.EACCES: "run it as root",
+    errno.EOPNOTSUPP: "keep it on a file system that can map ids, such as ext4, xfs, btrfs or tmpfs",
+}
 
 
 _Act = Callable[[], object]
@@ -96,7 +101,7 @@ def _take(step: str, act: _Act) -> None:
     try:
         act()
     except OSError as error:
-        remedy = "run it as root" if error.errno in (errno.EPERM, errno.EACCES) else None
+        remedy = _REMEDIES.get(error.errno or 0)
         details = (str(error.filename),) if error.filename else ()
         raise BackendError(f"cannot {step}: {error.strerror or error}", details=details, resolution=remedy) from error
 

@@ -6,10 +6,14 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
+from typing import Final
 
 from jailkit.linux.cgroup.files import folders
+from jailkit.linux.cgroup.keeping import removing_parents
 from jailkit.linux.cgroup.patience import wait
 from jailkit.linux.cgroup.spot import Spot
+
+_PATIENCE: Final = 1.0  # seconds in which others make groups; longer than LXC takes for one
 
 
 def remove(spot: Spot) -> None:
@@ -24,9 +28,9 @@ def remove(spot: Spot) -> None:
             _remove_all(spot.path(hierarchy))
             if spot.is_leaf:
                 _remove_empty(spot.jail.path(hierarchy))
-            _remove_empty(spot.parent(hierarchy))
         except OSError as error:
             failures.append(error)
+    _remove_parents(spot, _PATIENCE)
     if failures:
         raise failures[0]
 
@@ -34,8 +38,19 @@ def remove(spot: Spot) -> None:
 def discard(spot: Spot) -> None:
     """Take back what was just made: a group and those above it, as far as nothing is in them."""
     for hierarchy in spot.host.usable:
-        for path in (spot.path(hierarchy), spot.jail.path(hierarchy), spot.parent(hierarchy)):
+        for path in (spot.path(hierarchy), spot.jail.path(hierarchy)):
             _rmdir(path)
+    _remove_parents(spot, 0.0)  # This process may be one of those that keep them.
+
+
+def _remove_parents(spot: Spot, patience: float) -> None:
+    """Remove the groups above all jails, where they are empty."""
+    parents = [spot.parent(hierarchy) for hierarchy in spot.host.usable]
+    empty = [path for path in parents if os.path.isdir(path) and not folders(path)]
+    if empty:
+        with removing_parents(patience) as free:
+            for path in empty if free else ():
+                _rmdir(path)
 
 
 def _remove_all(path: str) -> None:
