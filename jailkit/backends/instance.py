@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jailkit.store import Jail
 
 MAIN: Final = "main"
+MOMENT: Final = 0.1  # seconds from an init's last breath, in which nothing can join it any more, to its end
 MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
 _PAUSE: Final = 0.005  # seconds between two looks at processes that were asked to end
 _numbers = itertools.count()

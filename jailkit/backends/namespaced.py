@@ -14,6 +14,7 @@ from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.filters import compile_filter, filter_of
 from jailkit.backends.instance import (
     MAIN,
+    MOMENT,
     doors_of,
     end_init,
     end_instance,
@@ -31,7 +32,7 @@ from jailkit.backends.instance import (
     sweep_groups,
     transient_name,
 )
-from jailkit.backends.parts import check_parts, limits_of
+from jailkit.backends.parts import check_enterable, check_parts, limits_of
 from jailkit.backends.reasons import Marks, explained
 from jailkit.backends.rooted import stats_of
 from jailkit.backends.view import namespaces_of
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from jailkit.linux.enter import Way
     from jailkit.plan.model import Plan
     from jailkit.store import Jail
-
-_MOMENT = 0.1  # seconds from an init's last breath, in which nothing can join it any more, to its end
 
 
 class Instance(NamedTuple):
@@ -290,10 +289,11 @@ class Namespaced:
         if init is None:
             end_stale(group)
             return self._bring_up(jail, group.leaf(transient_name()), transient=True, ephemeral=request.ephemeral)
-        # To kill all at once they are frozen too, but not for long.
-        if leaf.frozen() and not has_ended(init, _MOMENT) and leaf.frozen():
+        try:
+            check_enterable(jail, leaf, init)
+        except BaseException:
             os.close(init.pidfd)
-            raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
+            raise
         return Instance(leaf, init, False)
 
     def _bring_up(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Instance:
@@ -338,7 +338,7 @@ def _gone_if_ended(jail: Jail, instance: Instance) -> Iterator[None]:
     try:
         yield
     except (BackendError, OSError) as error:
-        if has_ended(instance.init, _MOMENT):
+        if has_ended(instance.init, MOMENT):
             raise init_gone(jail, instance.leaf) from error
         if isinstance(error, OSError):
             raise BackendError(f"cannot enter jail {jail.name}: its cgroup: {error.strerror}") from error

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jailkit.backends.instance import group_of, not_held
+from jailkit.backends.instance import MOMENT, group_of, has_ended, not_held, read_back
 from jailkit.backends.view import allowed_devices, demand_of
 from jailkit.errors import BackendError, StateError
 from jailkit.linux.cgroup import Demand, disk_of
+from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
+    from jailkit.backends.census import Init
+    from jailkit.linux.cgroup import Group
     from jailkit.store import Jail
 
 
@@ -33,6 +36,29 @@ def check_parts(jail: Jail) -> None:
             )
 
 
+def check_enterable(jail: Jail, leaf: Group, init: Init) -> None:
+    """Refuse to enter an instance that is frozen, or in which a command from here would not be under its limits.
+
+    The groups of an ordinary user's jails are below the one that the caller was given. So somebody who was given
+    another, by another login for example, has no way into them.
+
+    Raises:
+        StateError: it is frozen.
+        BackendError: the limits would not hold.
+    """
+    # To kill all at once they are frozen too, but not for long.
+    if leaf.frozen() and not has_ended(init, MOMENT) and leaf.frozen():
+        raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
+    if superuser():
+        return
+    limits = limits_of(jail)
+    wrong = read_back(jail, leaf.whole, limits)
+    if not wrong and limits != Demand() and not leaf.exists():
+        wrong = [f"{leaf.name} is in a cgroup elsewhere"]
+    if wrong:
+        raise not_held(jail, [*wrong, "only from the cgroup in which it was started is there a way into its own"])
+
+
 def limits_of(jail: Jail) -> Demand:
     """Give what the cgroup of a jail is to hold.
 
@@ -50,7 +76,7 @@ def limits_of(jail: Jail) -> Demand:
     demand = demand_of(limits, disks, jail.accepted)
     tree = group_of(jail).host.holding("devices")
     # Version 2 has no such list. But nobody in an instance can make a node, and /dev has only those of the profile.
-    listed = tree is not None and tree.version == 1 and tree.base is not None
+    listed = superuser() and tree is not None and tree.version == 1 and tree.base is not None
     return demand._replace(devices=allowed_devices(jail.runtime.devices) if listed else None)
 
 
