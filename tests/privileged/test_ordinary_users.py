@@ -16,7 +16,7 @@ import pytest
 from support.containers import eventually
 from support.nobody import BLOCKS, FIRST, ORDINARY
 from support.profiles import write_profile
-from support.users import User, delegated, foreign, settled
+from support.users import CONSOLE, User, delegated, foreign, settled
 
 pytestmark = pytest.mark.needs("root", "user-namespace", "newuidmap", "seccomp-filter")
 
@@ -205,9 +205,7 @@ def test_from_a_program_with_threads(user: User) -> None:
 def test_with_the_standard_streams_closed(user: User) -> None:
     said(user("create", small(user), "--level", "chroot-hardened", "--name", "box"))
     script = 'exec "$@" <&- >&- 2>&-'
-    done = user.run(
-        ("sh", "-c", script, "sh", Path(sys.executable).with_name("jailkit"), "exec", "box", "--", "sh", "-c", "exit 5")
-    )
+    done = user.run(("sh", "-c", script, "sh", CONSOLE, "exec", "box", "--", "sh", "-c", "exit 5"))
     assert done.returncode == 5
     said(user("destroy", "box"))
 
@@ -297,20 +295,23 @@ def test_where_no_mount_can_map_ids_roots_files_are_shifted_too(public: Path) ->
         volumes=["/data"],
         directories=[{"path": "/data", "owner": "jail"}],
     )
+    # So that other commands on this host, who do not see the mount, take the jail's ids for used.
+    (public / "home/jails/box").mkdir(parents=True)
     script = """
     set -eu
-    mount -t ramfs -o mode=755 ramfs /mnt
-    export JAILKIT_HOME=/mnt/home
-    "$1" create "$2" --level chroot-hardened --name box
-    stat -c %u /mnt/home/jails/box/rootfs
+    cd "$2"
+    mount -t ramfs -o mode=755 ramfs home
+    export JAILKIT_HOME="$2/home"
+    "$1" create "$2/small.yaml" --level chroot-hardened --name box
+    stat -c %u home/jails/box/rootfs
     "$1" exec box -- sh -c 'id -u; touch /home/jail/x /data/y; stat -c %u /etc/passwd /home/jail/x'
-    stat -c %u /mnt/home/jails/box/rootfs/home/jail/x /mnt/home/volumes/box/data/y
-    "$1" verify --json box > /mnt/verified
-    "$1" update -q box || "$1" update box > /dev/null
+    stat -c %u home/jails/box/rootfs/home/jail/x home/volumes/box/data/y
+    "$1" verify box
+    "$1" update box
     "$1" exec box -- stat -c %u /home/jail/x
     "$1" destroy box
     """
-    arguments = ("sh", Path(sys.executable).with_name("jailkit"), profile)
+    arguments = ("sh", CONSOLE, profile.parent)
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
