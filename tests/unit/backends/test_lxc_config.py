@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.containers import viewed
 
-from jailkit.backends.lxc import stage
+from jailkit.backends.lxc import groups, stage
 from jailkit.backends.lxc.config import Pairs, render, translate
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.errors import BackendError
@@ -168,3 +168,17 @@ def test_an_order_comes_through_json_as_it_was() -> None:
     odd = order._replace(view=View(graft, (graft, graft), (Memory("/tmp", 1, 0o1777),), ("null",), ephemeral=True))
     for one in (order, odd):
         assert LaunchOrder.load(json.loads(json.dumps(one._asdict()))) == one
+
+
+def test_an_ordinary_user_has_no_groups_from_lxc() -> None:
+    pairs = config(group=None, monitor_group=None, ids=(5, 6))
+    assert [key for key, _ in pairs if "cgroup" in key] == []
+    order = LaunchOrder(**(PLAIN | {"group": None, "monitor_group": None}))
+    assert (order.ordinary, order.groups) == (True, ())
+
+
+@pytest.mark.parametrize("names", [("",), ("jailkit/box/main", "/")])
+def test_the_root_of_a_hierarchy_is_never_ended(names: tuple[str, ...]) -> None:
+    for act in (groups.end_groups, groups.remove_groups):
+        with pytest.raises(OSError, match="not a name"):
+            act(names)
