@@ -107,7 +107,8 @@ def create(home: Path, level: str, file: Path, *options: str, name: str = "box")
 def everything_of(box: Box) -> list[int]:
     """Give the pids of all that lives because of a jail: its processes, its init, LXC's monitor, its supervisor."""
     jail = box.jail
-    found = [*backend_for(jail.level).processes(jail), *supervisors(jail.directory)]
+    # Supervisors first: one that sees its command end would call the run a good one.
+    found = [*supervisors(jail.directory), *backend_for(jail.level).processes(jail)]
     if box.has_instances:
         group = group_of(jail)
         found += group._replace(host=group.host._replace(parent=MONITORS)).pids()
