@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 TITLE: Final = b"jailkit-init"
 _LONGEST: Final = 512  # bytes of a command line that may be one of ours
+_KILLED: Final = 1 << (signal.SIGKILL - 1)  # in the mask of a process's pending signals
 _PATIENCE: Final = 5.0  # seconds for a killed init to be gone, with all its namespace
 
 
@@ -41,18 +42,27 @@ def inits(title: str, ids: tuple[int, int] | None) -> Iterator[tuple[str, Init]]
 
 
 def is_init(process: str, depth: int) -> bool:
-    """Tell whether a process is the first of a pid namespace below one that is `depth` deep."""
-    numbers = numbers_of(process)
-    return len(numbers) == depth + 1 and numbers[-1] == 1
+    """Tell whether a process is the first of a pid namespace below one that is `depth` deep, and was not killed.
+
+    One that was is there until all others in its namespace have ended, which they do not while they are frozen.
+    """
+    fields = _status_of(process)
+    numbers = _numbers_in(fields)
+    return len(numbers) == depth + 1 and numbers[-1] == 1 and not int(fields.get(b"ShdPnd", b"0"), 16) & _KILLED
 
 
 def numbers_of(process: str) -> tuple[int, ...]:
     """Read by which number each pid namespace knows a process, from ours inwards (NSpid of proc_pid_status(5))."""
+    return _numbers_in(_status_of(process))
+
+
+def _status_of(process: str) -> dict[bytes, bytes]:
     with open(f"/proc/{process}/status", "rb", buffering=0) as file:
-        for line in file.read().splitlines():
-            if line.startswith(b"NSpid:"):
-                return tuple(int(number) for number in line.split()[1:])
-    return ()
+        return dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+
+
+def _numbers_in(fields: dict[bytes, bytes]) -> tuple[int, ...]:
+    return tuple(int(number) for number in fields.get(b"NSpid", b"").split())
 
 
 def inhabitants(init: Init) -> list[int]:

@@ -173,6 +173,21 @@ def test_a_killed_init_takes_the_jail_along(jail: Jail, started: int) -> None:
     assert BACKEND.status(jail) == "running"
 
 
+def test_one_that_was_killed_while_it_stands_is_no_frozen_jail(jail: Jail, started: int) -> None:
+    """Whoever kills a jail of version 1 and is killed meanwhile leaves that: its init waits for what stands."""
+    said(jail, "(setsid sleep 1000 >/dev/null 2>&1 &)")
+    leaf = group_of(jail).leaf(MAIN)
+    leaf.freeze()
+    assert BACKEND.status(jail) == "frozen"
+    for pid in leaf.pids():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: BACKEND.status(jail) == "stopped")
+    assert run(jail, "true").ok
+    BACKEND.start(jail)
+    assert BACKEND.status(jail) == "running"
+    assert not alive(started)
+
+
 # Parts that are missing
 
 

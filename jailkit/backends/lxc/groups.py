@@ -19,6 +19,7 @@ from jailkit.linux.cgroup.keeping import removing_parents
 from jailkit.linux.mountinfo import cgroup_mounts
 
 _PAUSE: Final = 0.005  # seconds
+_OTHERS: Final = 0.5  # seconds for others to have made theirs; then the next command removes what is empty
 
 
 def remove_groups(names: tuple[str, ...], patience: float = 2.0) -> list[str]:
@@ -90,7 +91,7 @@ def remove_empty(parents: tuple[str, ...]) -> None:
     Raises:
         OSError: /proc is not mounted.
     """
-    with removing_parents(0.0) as free:
+    with removing_parents(_OTHERS) as free:
         for point in cgroup_mounts() if free else ():
             for parent in parents:
                 path = f"{point}/{parent}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import signal
 from collections.abc import Iterator
+from typing import Final
 
 from jailkit.linux.cgroup.files import field, folders, read, write
 from jailkit.linux.cgroup.patience import wait
 from jailkit.linux.cgroup.spot import Spot
+
+_ROUNDS: Final = 6  # of killing until what is left is made to stand: some 30 ms
 
 
 def pids(spot: Spot) -> list[int]:
@@ -63,10 +67,11 @@ def kill(spot: Spot) -> None:
     if tracker is None:
         return
     _kill_at_once(spot)
+    rounds = itertools.count()
 
     def gone() -> bool:
         if pids(spot) and not (tracker.version == 2 and _kill_at_once(spot)):
-            _kill_each(spot)
+            _kill_each(spot, standing=next(rounds) >= _ROUNDS)
         return not pids(spot)
 
     wait(gone, f"processes of {spot.name} do not end")
@@ -91,12 +96,18 @@ def _kill_at_once(spot: Spot) -> bool:
     return True
 
 
-def _kill_each(spot: Spot) -> None:
-    """Kill while all stand, so that none is born unseen; one that version 1 has frozen dies when it is thawed."""
-    with contextlib.suppress(OSError):  # Without a freezer it takes some rounds more.
-        set_frozen(spot, True)
+def _kill_each(spot: Spot, *, standing: bool) -> None:
+    """Kill all that are seen, `standing` still so that none is born unseen meanwhile.
+
+    One that version 1 has frozen dies when it is thawed. Who is killed between the two leaves a frozen group behind,
+    so that first it is tried without.
+    """
+    if standing:
+        with contextlib.suppress(OSError):  # Without a freezer it takes some rounds more.
+            set_frozen(spot, True)
     for pid in pids(spot):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        set_frozen(spot, False)
+    if standing or is_frozen(spot):
+        with contextlib.suppress(OSError):
+            set_frozen(spot, False)
