@@ -76,7 +76,9 @@ def end(init: Init) -> bool:
     """Kill an init, and so all that is in its namespace; False where that is not gone after some seconds."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
-    return gone(init.pidfd, _PATIENCE)
+    # It stays while somebody has not waited for a process of the namespace, but has no memory any more, and has killed
+    # them all.
+    return gone(init.pidfd, _PATIENCE) or _title_of(str(init.pid)) is None
 
 
 def gone(pidfd: int, patience: float) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.children import end, in_child, kill, start
+from support.containers import eventually
 from support.profiles import write_profile
 from support.trees import dump, plant
 
@@ -26,6 +27,7 @@ from jailkit.lifecycle import destroy as module
 from jailkit.lifecycle.create import Order, create, order
 from jailkit.lifecycle.destroy import destroy
 from jailkit.lifecycle.update import update
+from jailkit.linux.libc import CLONE_NEWPID, unshare
 from jailkit.linux.process import read_process
 from jailkit.store import MARKER, Jail, Store
 
@@ -329,6 +331,27 @@ def test_processes_that_end_before_they_are_looked_at(store: Store, armed: Jail)
     assert Path(armed.rootfs, "bin/probe").exists()
     destroy("box", store, force=True)
     assert living(armed) == set()
+    assert nothing_left(store)
+
+
+def test_the_first_process_of_a_namespace_that_cannot_end_yet(store: Store, box: Jail) -> None:
+    """It waits until all in its namespace were waited for: for ever where their parent is a PID 1 that does not."""
+
+    def job() -> None:
+        unshare(CLONE_NEWPID)  # For children only: their parent stays outside.
+        first = start(signal.pause)
+        unreaped = start(lambda: None)
+        try:
+            os.waitid(os.P_PID, unreaped, os.WEXITED | os.WNOWAIT)
+            os.kill(first, signal.SIGKILL)
+            eventually(lambda: not os.path.exists(f"/proc/{first}/root"))
+            destroy(box.name, store)
+            assert os.waitid(os.P_PID, first, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        finally:
+            end(unreaped)
+            end(first)
+
+    in_child(job)
     assert nothing_left(store)
 
 
