@@ -36,7 +36,7 @@ LADDER: tuple[Level, ...] = (
         confines=False,
         mount_namespace=False,
         user_namespace=False,
-        available=True,
+        available=False,
     ),
     Level(
         "chroot-root",

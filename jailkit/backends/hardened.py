@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.accounts import find_account
 from jailkit.backends.census import Init
-from jailkit.backends.instance import doors_of, find_init, init_gone
+from jailkit.backends.instance import find_init, init_gone, ways_into
 from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.view import namespaces_of, view_of
 from jailkit.errors import BackendError, StateError
@@ -44,7 +44,7 @@ class HardenedBackend(Namespaced):
             BackendError: it could not be made.
         """
         try:
-            with doors_of(leaf) as doors:
+            with ways_into(leaf) as ways:
                 outer = outer_namespace()
                 blueprint = Blueprint(
                     view=view_of(jail, ephemeral=ephemeral),
@@ -52,7 +52,7 @@ class HardenedBackend(Namespaced):
                     namespaces=namespaces_of(jail.runtime.isolation, user=False),
                     hostname=jail.name,
                     title=leaf.name,
-                    tasks=doors.tasks,
+                    tasks=ways,
                     tied=transient,
                     outer=outer,
                     rooted=not jail.has_one_id,

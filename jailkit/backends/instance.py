@@ -21,7 +21,7 @@ from jailkit.backends.census import Init, end, inhabitants, inits, is_init, numb
 from jailkit.backends.lxc.groups import end_groups, remove_empty
 from jailkit.backends.reasons import Marks
 from jailkit.errors import BackendError
-from jailkit.linux.cgroup import Cgroups, Doors, Group, LimitsRefusedError, Setting, read_cgroups, settings
+from jailkit.linux.cgroup import Cgroups, Group, LimitsRefusedError, Setting, read_cgroups, settings
 from jailkit.linux.cgroup.files import folders
 from jailkit.linux.outer import parent_of
 from jailkit.store.privilege import superuser
@@ -112,13 +112,14 @@ def not_held(jail: Jail, details: Sequence[str]) -> BackendError:
 
 
 @contextlib.contextmanager
-def doors_of(leaf: Group) -> Iterator[Doors]:
-    """Open the ways into a group for a moment; without any tree in which it could be, there are none."""
-    doors = leaf.open_doors() if leaf.host.usable else Doors((), None)
+def ways_into(leaf: Group) -> Iterator[tuple[int, ...]]:
+    """Open the files through which a child enters a group by writing b"0" to each; none where there is no tree."""
+    files = tuple(leaf.open_procs()) if leaf.host.usable else ()
     try:
-        yield doors
+        yield files
     finally:
-        doors.close()
+        for file in files:
+            os.close(file)
 
 
 def find_init(leaf: Group, ids: tuple[int, int] | None = None) -> Init | None:

@@ -15,7 +15,6 @@ from jailkit.backends.filters import compile_filter, filter_of
 from jailkit.backends.instance import (
     MAIN,
     MOMENT,
-    doors_of,
     end_init,
     end_instance,
     end_politely,
@@ -31,6 +30,7 @@ from jailkit.backends.instance import (
     processes_of,
     sweep_groups,
     transient_name,
+    ways_into,
 )
 from jailkit.backends.parts import check_enterable, check_parts, limits_of
 from jailkit.backends.reasons import Marks, explained
@@ -254,10 +254,10 @@ class Namespaced:
             before = marks_of(instance.leaf, jail.runtime.limits)
             with (
                 _gone_if_ended(jail, instance),
-                doors_of(instance.leaf) as doors,
+                ways_into(instance.leaf) as ways,
                 outer_of(instance.init) as outer,
             ):
-                way = self._way(jail, instance, doors.tasks)._replace(outer=outer)
+                way = self._way(jail, instance, ways)._replace(outer=outer)
                 return RunningInside(self, start_command(jail, entering, way, request), instance, before)
         except BaseException:
             self.leave(jail, instance)

@@ -259,8 +259,8 @@ def test_list_show_and_explain(jailkit: Jailkit, profile: Path) -> None:
     assert jailkit("list").stderr.startswith("no jails in ")
     jailkit("create", profile)
     table = jailkit("list").stdout.splitlines()
-    assert table[0].split() == ["NAME", "LEVEL", "PROFILE", "CREATED"]
-    assert table[1].split()[:3] == ["small", "chroot", "small"]
+    assert table[0].split() == ["NAME", "LEVEL", "STATUS", "PROFILE", "CREATED"]
+    assert table[1].split()[:4] == ["small", "chroot", "stopped", "small"]
     shown = jailkit("show", "small", "--files").stdout
     assert "rollback     nothing to go back to" in shown
     assert "processes    none" in shown
