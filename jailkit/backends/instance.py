@@ -208,7 +208,7 @@ def end_init(init: Init) -> None:
         os.waitid(os.P_PIDFD, init.pidfd, os.WEXITED)
 
 
-def sweep_groups() -> None:
+def sweep_groups(patience: float = 0.0) -> None:
     """Kill and remove the instances of commands whose jailkit was killed, whatever their jails, LXC's processes too.
 
     Only what carries the pid of a process that is no more is touched, and jails' groups with nothing in them.
@@ -217,7 +217,7 @@ def sweep_groups() -> None:
     for name in _jails_in(host):
         group = Group(host, name)
         end_stale(group)
-    remove_empty_groups()
+    remove_empty_groups(patience)
 
 
 def living() -> set[str]:
@@ -234,11 +234,11 @@ def _has_init(leaf: Group) -> bool:
     return init is not None
 
 
-def remove_empty_groups() -> None:
-    """Remove the groups of jails, and of LXC's own processes, that have nothing in them."""
+def remove_empty_groups(patience: float = 0.0) -> None:
+    """Remove the groups of jails, and of LXC's own processes, that have nothing in them; see `remove_empty`."""
     with contextlib.suppress(OSError):
         if superuser():
-            remove_empty((read_cgroups().parent, MONITORS))
+            remove_empty((read_cgroups().parent, MONITORS), patience)
 
 
 @contextlib.contextmanager

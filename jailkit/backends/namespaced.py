@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap, Stats, Status
 from jailkit.backends.census import Init
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from jailkit.linux.enter import Way
     from jailkit.plan.model import Plan
     from jailkit.store import Jail
+
+_OTHERS: Final = 0.5  # seconds for which who ends a jail lets others make their groups, to remove its own
 
 
 class Instance(NamedTuple):
@@ -177,7 +179,7 @@ class Namespaced:
                 leaf.thaw()
         end_politely(jail, leaf, number, timeout)
         self.dismantle(jail, leaf)
-        sweep()
+        sweep(_OTHERS)
 
     def freeze(self, jail: Jail) -> None:
         """Stop all processes of `main` where they are.
@@ -228,7 +230,7 @@ class Namespaced:
             group.remove()
         except OSError as error:
             raise BackendError(f"cannot remove the cgroup of jail {jail.name}: {error.strerror}") from error
-        sweep()
+        sweep(_OTHERS)
 
     def exec(self, jail: Jail, request: ExecRequest) -> ExecResult:
         """Run one command in the jail and wait for it.
@@ -322,13 +324,13 @@ class Namespaced:
         return self.processes(jail)
 
 
-def sweep() -> None:
+def sweep(patience: float = 0.0) -> None:
     """Remove what instances have left whose callers, or whole lives, were ended by force.
 
     Raises:
         BackendError, PrivilegeError: the kernel refuses.
     """
-    sweep_groups()
+    sweep_groups(patience)
     sweep_bridge()
 
 

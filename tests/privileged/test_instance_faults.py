@@ -126,6 +126,7 @@ def test_a_command_of_its_own_killed_at_any_moment(box: Box) -> None:
         time.sleep(chance.uniform(0.0, 0.25))
         kill(job)
     works(store)
+    stop("box", store)
     is_stopped(jail, box)
 
 

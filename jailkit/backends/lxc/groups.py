@@ -19,7 +19,6 @@ from jailkit.linux.cgroup.keeping import removing_parents
 from jailkit.linux.mountinfo import cgroup_mounts
 
 _PAUSE: Final = 0.005  # seconds
-_OTHERS: Final = 0.5  # seconds for others to have made theirs; then the next command removes what is empty
 
 
 def remove_groups(names: tuple[str, ...], patience: float = 2.0) -> list[str]:
@@ -85,13 +84,15 @@ def _remove(path: str) -> bool:
     return True
 
 
-def remove_empty(parents: tuple[str, ...]) -> None:
-    """Remove the empty groups below these, in all hierarchies, and these; nothing while somebody makes some.
+def remove_empty(parents: tuple[str, ...], patience: float) -> None:
+    """Remove the empty groups below these, in all hierarchies, and these; nothing while others make some.
+
+    So many seconds they get for that. What stays then is removed by whoever comes next.
 
     Raises:
         OSError: /proc is not mounted.
     """
-    with removing_parents(_OTHERS) as free:
+    with removing_parents(patience) as free:
         for point in cgroup_mounts() if free else ():
             for parent in parents:
                 path = f"{point}/{parent}"
