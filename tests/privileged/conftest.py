@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from jailkit.backends.instance import group_of
 from jailkit.store import Jail
 
 MakeJail = Callable[..., Jail]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_worker_stays() -> Iterator[None]:
+    """End the process that launches containers: tests of other modules have no children but their own."""
+    yield
+    if launching := sys.modules.get("jailkit.backends.lxc.launch"):
+        launching._shared.close()
 
 
 @pytest.fixture(scope="session")

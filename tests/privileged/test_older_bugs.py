@@ -100,7 +100,7 @@ def test_an_update_deleted_the_host_s_files_through_a_bind_mount(store: Store, t
     write_profile(tmp_path, "box", binaries=["sh"])
 
     def body() -> list[str]:
-        from jailkit.linux.libc import mount
+        from jailkit.linux.mounting import mount
 
         mount(str(precious), f"{jail.rootfs}/srv/mnt", "none", 4096)  # MS_BIND
         said = []
