@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, NoReturn
 
+from jailkit.linux.fork import close_others
 from jailkit.linux.libc import CLONE_NEWUSER, unshare
 
 ALL_IDS: Final = 65536  # what a jail's own range holds: every uid and gid of 16 bits
@@ -74,8 +75,8 @@ def make_mapped(write_maps: Callable[[int], None]) -> int:
     ready, mapped = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        for descriptor in (ready[0], mapped[1]):
-            os.close(descriptor)  # Or it would not see its parent end.
+        # The other ends, or it would not see its parent end; and locks, which it would hold a moment longer than that.
+        close_others(ready[1], mapped[0])
         _wait_inside(ready[1], mapped[0])
     os.close(ready[1])
     try:
