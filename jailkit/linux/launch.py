@@ -88,9 +88,10 @@ def launch(blueprint: Blueprint) -> Child:
     Raises:
         OSError: no process or no descriptor is to be had, or no pid namespace.
     """
-    program = Program((_idle(),), (b"jailkit-init", os.fsencode(blueprint.title)), {})
+    idle = _idle()  # Two threads that come first may each have one of their own.
+    program = Program((idle,), (b"jailkit-init", os.fsencode(blueprint.title)), {})
     trees = Trees(blueprint.view, blueprint.owners if blueprint.outer is None else None)
-    plan = partial(_init_steps, blueprint, trees)
+    plan = partial(_init_steps, blueprint, idle, trees)
     return fork(Birth(program, plan, True, True, partial(unshare, CLONE_NEWPID), blueprint.outer))
 
 
@@ -163,7 +164,7 @@ def _idle() -> int:
     return descriptor
 
 
-def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
+def _init_steps(blueprint: Blueprint, idle: int, trees: Trees, report: int) -> list[Step]:
     owners, namespaces = blueprint.owners, blueprint.namespaces
     return [
         ("start a session", os.setsid),
@@ -183,7 +184,7 @@ def _init_steps(blueprint: Blueprint, trees: Trees, report: int) -> list[Step]:
         ("make /dev and /proc", trees.furnish),
         ("enter the jail's tree", trees.enter),
         *_harmless_steps(),
-        ("close descriptors", partial(close_others, report, _idle())),
+        ("close descriptors", partial(close_others, report, idle)),
         *([("tie the jail to its caller", partial(_die_with_reader, report))] if blueprint.tied else []),
     ]
 
