@@ -260,7 +260,9 @@ def outer_of(init: Init) -> Iterator[int | None]:
 
 def end_stale(group: Group) -> None:
     """Kill and remove the instances of a jail's commands whose jailkit was killed, LXC's processes too."""
-    for child in group.children():
+    # LXC's own process may be killed after the container's group is gone, and leave its own.
+    monitors = group._replace(host=group.host._replace(parent=MONITORS))
+    for child in sorted({*group.children(), *monitors.children()}):
         if not child.startswith("run-") or _caller_lives(child):
             continue
         if superuser():
@@ -271,7 +273,8 @@ def end_stale(group: Group) -> None:
 
 
 def _jails_in(host: Cgroups) -> list[str]:
-    return sorted({name for tree in host.usable for name in folders(f"{tree.top}/{host.parent}")})
+    parents = (host.parent, MONITORS)
+    return sorted({name for tree in host.usable for parent in parents for name in folders(f"{tree.top}/{parent}")})
 
 
 def _caller_lives(name: str) -> bool:
