@@ -203,7 +203,11 @@ class Mount(_Model):
     type: fields.MountType = Field(description="bind or tmpfs.")
     source: fields.Source | None = Field(default=None, description="For bind: an absolute path on the host.")
     target: fields.FolderPath = Field(description="The directory or file in the jail that it covers.")
-    read_only: fields.Flag = Field(default=False, description="Refuse writes through this mount.")
+    read_only: fields.Flag = Field(
+        default=False,
+        description="Refuse writes through this mount. At levels with a user namespace what belongs to the host's root "
+        "cannot be changed through it in any case, nor what is in a directory of root's.",
+    )
     size: fields.PositiveSize | None = Field(default=None, description="For tmpfs: the most it may hold.")
 
 
