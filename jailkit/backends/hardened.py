@@ -96,11 +96,9 @@ def _owners_of(jail: Jail, outer: int | None) -> Owners:
     if jail.has_one_id:
         account = find_account(jail, None)
         # The caller is 0 out there.
-        inner = _inner(outer, IdMap(account.uid, 0, 1), IdMap(account.gid, 0, 1))
-    else:
-        base, size = jail.ids
-        inner = _inner(outer, IdMap(0, base, size), IdMap(0, base, size))
-    return Owners(inner, inner)
+        return _owners_within(outer, IdMap(account.uid, 0, 1), IdMap(account.gid, 0, 1))
+    ids = IdMap(0, *jail.ids)
+    return _owners_within(outer, ids, ids)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -109,7 +107,8 @@ def _owners(ids: tuple[int, int]) -> Owners:
 
 
 @lru_cache(maxsize=_KEPT)
-def _inner(outer: int, uids: IdMap, gids: IdMap) -> int:
+def _owners_within(outer: int, uids: IdMap, gids: IdMap) -> Owners:
     from jailkit.linux.outer import make_inner
 
-    return make_inner(outer, [uids], [gids])
+    inner = make_inner(outer, [uids], [gids])
+    return Owners(inner, inner)  # No mount maps ids there, so that one is enough.

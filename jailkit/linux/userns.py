@@ -23,15 +23,20 @@ class IdMap(NamedTuple):
     size: int
 
 
-class Owners(NamedTuple):
-    """Descriptors of two user namespaces of one range of ids: the second knows no root.
+class Owners:
+    """Descriptors of two user namespaces of one range of ids, open as long as this lives: the second knows no root.
 
     Through a part of the host that a jail may write to no file may come to belong to the host's root: its
     set-user-ID bit would be a way out. So what is not the jail's own is mapped with the second.
     """
 
-    everyone: int
-    all_but_root: int
+    def __init__(self, everyone: int, all_but_root: int) -> None:
+        self.everyone = everyone
+        self.all_but_root = all_but_root
+
+    def __del__(self) -> None:
+        for descriptor in {self.everyone, self.all_but_root}:
+            os.close(descriptor)
 
 
 def make_owners(base: int, size: int) -> Owners:
@@ -40,7 +45,12 @@ def make_owners(base: int, size: int) -> Owners:
     Raises:
         OSError: as `make_userns`.
     """
-    return Owners(make_userns([IdMap(0, base, size)]), make_userns([IdMap(1, base + 1, size - 1)]))
+    everyone = make_userns([IdMap(0, base, size)])
+    try:
+        return Owners(everyone, make_userns([IdMap(1, base + 1, size - 1)]))
+    except OSError:
+        os.close(everyone)
+        raise
 
 
 def make_userns(uids: Sequence[IdMap], gids: Sequence[IdMap] | None = None) -> int:
