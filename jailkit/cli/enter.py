@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 import click
 
@@ -166,7 +166,18 @@ def complete_jails(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return complete.complete_jails(ctx, param, incomplete)
 
 
-def make_request(words: Sequence[str], options: dict[str, Any]) -> ExecRequest:
+class EnterOptions(TypedDict):
+    """What the options of `enter_options` give."""
+
+    user: str | None
+    env: list[tuple[str, str]]
+    workdir: str | None
+    timeout: float | None
+    ephemeral: bool
+    as_json: bool
+
+
+def make_request(words: Sequence[str], options: EnterOptions) -> ExecRequest:
     """Give the request of a command line; `options` are those of `enter_options`."""
     return ExecRequest(
         tuple(words),

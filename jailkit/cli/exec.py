@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import click
 
-from jailkit.cli.enter import EnterCommand, complete_jails, enter_options, execute, exit_with, make_request
+from jailkit.cli.enter import (
+    EnterCommand,
+    EnterOptions,
+    complete_jails,
+    enter_options,
+    execute,
+    exit_with,
+    make_request,
+)
 from jailkit.lifecycle.enter import started
 from jailkit.store import Store
 
@@ -16,7 +24,7 @@ from jailkit.store import Store
 @click.argument("words", metavar="[--] [CMD]...", nargs=-1, type=click.UNPROCESSED)
 @enter_options
 @click.pass_context
-def command(ctx: click.Context, /, name: str, words: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
+def command(ctx: click.Context, /, name: str, words: tuple[str, ...], **options: Unpack[EnterOptions]) -> None:
     """Run CMD in the jail NAME; without CMD, the command of its profile.
 
     Options may stand before or after NAME; the first word that is none of them begins CMD.

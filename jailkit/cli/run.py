@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Unpack
 
 import click
 
 from jailkit.backends.base import ExecRequest, ExecResult
 from jailkit.cli.complete import complete_jails_and_profiles, complete_levels
-from jailkit.cli.enter import EnterCommand, enter_options, execute, exit_with, make_request
+from jailkit.cli.enter import EnterCommand, EnterOptions, enter_options, execute, exit_with, make_request
 from jailkit.cli.output import progress, warn
 from jailkit.errors import UsageError
-from jailkit.lifecycle.create import accept, check_gaps, is_profile, order, temporary
+from jailkit.lifecycle.create import Order, accept, check_gaps, is_profile, order, temporary
 from jailkit.lifecycle.enter import started, started_in
 from jailkit.lifecycle.place import hindrances
 from jailkit.store import Store
@@ -30,7 +30,9 @@ def command(
     /,
     target: str,
     words: tuple[str, ...],
-    **options: Any,  # noqa: ANN401 - click's
+    level: str | None,
+    accept_gaps: bool,
+    **options: Unpack[EnterOptions],
 ) -> None:
     """Run CMD in the jail NAME, or in one made from PROFILE for this and destroyed after.
 
@@ -40,8 +42,9 @@ def command(
     store = Store(ctx.find_root().obj)
     request = make_request(words, options)
     if is_profile(target, store):
-        result = run_profile(target, request, store, options)
-    elif options["level"] or options["accept_gaps"]:
+        store.sweep()
+        result = run_profile(accept(order(target, level), all_gaps=accept_gaps), request, store)
+    elif level or accept_gaps:
         raise UsageError(
             f"cannot run in jail {target} with --level or --accept-gaps: it was made already",
             resolution="leave them out, or name a profile",
@@ -51,10 +54,8 @@ def command(
     exit_with(result, as_json=options["as_json"])
 
 
-def run_profile(profile: str, request: ExecRequest, store: Store, options: dict[str, Any]) -> ExecResult:
+def run_profile(wanted: Order, request: ExecRequest, store: Store) -> ExecResult:
     """Make a jail, run the command in it and destroy the jail, whatever happened."""
-    store.sweep()
-    wanted = accept(order(profile, options["level"]), all_gaps=options["accept_gaps"])
     with contextlib.ExitStack() as stack:
         with progress("creating", len(wanted.plan.entries), quiet=False) as step:
             jail = stack.enter_context(temporary(wanted, store, progress=step))

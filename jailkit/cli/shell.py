@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypedDict, Unpack
 
 import click
 
@@ -25,6 +25,15 @@ _STDOUT: Final = 1
 _PATIENCE: Final = 2.0  # seconds; the kernel hangs the terminal up when its session's leader ends, so none are needed
 
 
+class ShellOptions(TypedDict):
+    """What the options of the command give."""
+
+    user: str | None
+    env: list[tuple[str, str]]
+    workdir: str | None
+    ephemeral: bool
+
+
 @click.command(cls=EnterCommand)
 @click.argument("name", shell_complete=complete_jails)
 @click.option("-u", "--user", metavar="USER", help="Whose shell, by name or uid of the jail.")
@@ -32,13 +41,14 @@ _PATIENCE: Final = 2.0  # seconds; the kernel hangs the terminal up when its ses
 @click.option("-w", "--workdir", metavar="DIR", help="Start in this directory of the jail.")
 @ephemeral_option
 @click.pass_context
-def command(ctx: click.Context, /, name: str, user: str | None, **options: Any) -> None:  # noqa: ANN401 - click gives them
+def command(ctx: click.Context, /, name: str, **options: Unpack[ShellOptions]) -> None:
     """Open the shell of the user of the jail NAME, with a terminal of its own.
 
     Job control, Ctrl-C and the size of the window work inside as outside. When standard input is no terminal,
     the shell reads its commands from there. The exit code is the shell's.
     """
     store = Store(ctx.find_root().obj)
+    user = options["user"]
     request = ExecRequest(
         (shell_of(name, user, store),),
         user=user,

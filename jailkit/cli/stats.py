@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import click
 
-from jailkit.backends.base import Stats, Status
+from jailkit.backends.base import Status
 from jailkit.backends.many import statuses
 from jailkit.cli.complete import complete_jails
 from jailkit.cli.output import size, store_of, table
 from jailkit.errors import JailkitError, StateError
 from jailkit.lifecycle.stop import stats, status
+from jailkit.linux.figures import Stats
 from jailkit.store import Store
 
 if TYPE_CHECKING:

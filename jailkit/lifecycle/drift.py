@@ -133,19 +133,20 @@ def _folder_of(path: str, manifest: Manifest) -> Record | None:
     return record if record is not None and record.kind == "directory" else None
 
 
-def changed_source(record: Record, host: Host) -> str | None:
-    """Say how a source differs from what was copied; its content decides, size and ctime only spare reading it.
+def changed_source(source: str, record: Record, host: Host) -> str | None:
+    """Say how the source of a record differs from what was copied.
+
+    Its content decides, size and ctime only spare reading it.
 
     It is ctime and not mtime: whoever changes a file can set the one back, but not the other (inode(7)).
     """
-    assert record.source is not None  # noqa: S101 - narrows the type for the caller's filter
-    status = host.lstat(record.source)
+    status = host.lstat(source)
     if status is None or not stat.S_ISREG(status.st_mode):
         return "is gone from the host"
     if (status.st_size, status.st_ctime_ns) == (record.source_size, record.source_ctime_ns):
         return None
     try:
-        descriptor = os.open(host.real_path(record.source), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(host.real_path(source), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             return None if sha256(descriptor) == record.sha256 else "has changed on the host since it was copied"
         finally:

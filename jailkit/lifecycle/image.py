@@ -117,7 +117,7 @@ def _is_current(manifest: Manifest, host: Host) -> bool:
         # File capabilities are not in the manifest, so that only the ctime tells that they are the same.
         if record.privileged and (status is None or status.st_ctime_ns != record.source_ctime_ns):
             return False
-        if changed_source(record, host) is not None:
+        if changed_source(record.source, record, host) is not None:
             return False
     return True
 

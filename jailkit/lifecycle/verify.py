@@ -237,7 +237,7 @@ def _lacking(loader: Loader, path: str) -> set[str]:
 
 def _stale(manifest: Manifest, host: Host) -> Iterator[Finding]:
     for record in manifest.records.values():
-        if record.source is not None and (why := changed_source(record, host)) is not None:
+        if record.source is not None and (why := changed_source(record.source, record, host)) is not None:
             yield Finding("stale", record.path, f"{record.source} {why}", record.package)
 
 

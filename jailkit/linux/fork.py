@@ -268,7 +268,7 @@ def _execute(program: Program) -> NoReturn:
     refused = OSError(errno.ENOENT, "")
     for path in program.paths:
         try:
-            os.execve(path, program.argv, program.environment)  # noqa: S606 - no shell is wanted
+            os.execve(path, program.argv, program.environment)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(path):
                 continue

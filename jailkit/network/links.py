@@ -8,10 +8,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jailkit.errors import BackendError, JailkitError
 from jailkit.network.names import BRIDGE, INTERFACE, MARK, jail_hardware, port_name
+
+if TYPE_CHECKING:
+    from pyroute2.netlink import nlmsg
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class Links:
             self._kernel.link("del", index=link.index)
 
 
-def _link(message: Any) -> Link:  # noqa: ANN401 - pyroute2 says no types
+def _link(message: nlmsg) -> Link:
     return Link(
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME"),

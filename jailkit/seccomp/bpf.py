@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import struct
-from typing import Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from jailkit.errors import PlanError
 from jailkit.seccomp.model import Condition, Masked, Policy, Rule
+
+if TYPE_CHECKING:
+    from seccomp import Arch, Arg, SyscallFilter
 
 # The interfaces that programs of a machine of uname(2) may use, the machine's own first, in libseccomp's names. The
 # constants of policies, and the order of the arguments of clone(2), hold for these; a call through any other interface
@@ -60,7 +64,7 @@ def to_bpf(policy: Policy, machine: str | None = None) -> bytes:
     return _refuse_newer(newest) + _exported(combined)
 
 
-def _library(name: str) -> Any:  # noqa: ANN401 - a binding without types
+def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module("seccomp")
     except ImportError as error:
@@ -71,7 +75,7 @@ def _library(name: str) -> Any:  # noqa: ANN401 - a binding without types
         ) from error
 
 
-def _check_names(policy: Policy, library: Any, architectures: list[Any]) -> None:  # noqa: ANN401
+def _check_names(policy: Policy, library: ModuleType, architectures: list[Arch]) -> None:
     """Refuse a call that libseccomp does not know: it would be left out of the filter."""
     calls = [policy.newest_call, *(call for rule in policy.rules for call in rule.calls)]
     unknown = [call for call in calls if library.resolve_syscall(architectures[0], call) == _UNKNOWN]
@@ -82,7 +86,7 @@ def _check_names(policy: Policy, library: Any, architectures: list[Any]) -> None
         )
 
 
-def _filter(policy: Policy, library: Any, architecture: Any) -> Any:  # noqa: ANN401
+def _filter(policy: Policy, library: ModuleType, architecture: Arch) -> SyscallFilter:
     """Make the filter of one interface to the kernel."""
     result = library.SyscallFilter(library.ALLOW)
     result.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
@@ -98,19 +102,19 @@ def _filter(policy: Policy, library: Any, architecture: Any) -> Any:  # noqa: AN
     return result
 
 
-def _add(result: Any, rule: Rule, call: str, library: Any) -> None:  # noqa: ANN401
+def _add(result: SyscallFilter, rule: Rule, call: str, library: ModuleType) -> None:
     for conditions in rule.alternatives:
         # Not add_rule_exactly, which refuses comparisons of what is multiplexed.
         result.add_rule(library.ERRNO(rule.errno), call, *(_argument(part, library) for part in conditions))
 
 
-def _argument(condition: Condition, library: Any) -> Any:  # noqa: ANN401
+def _argument(condition: Condition, library: ModuleType) -> Arg:
     if isinstance(condition, Masked):
         return library.Arg(condition.argument, library.MASKED_EQ, condition.mask, condition.value)
     return library.Arg(condition.argument, library.GT, condition.value)
 
 
-def _exported(result: Any) -> bytes:  # noqa: ANN401
+def _exported(result: SyscallFilter) -> bytes:
     with open(os.memfd_create("seccomp", os.MFD_CLOEXEC), "w+b") as file:
         result.export_bpf(file)
         file.seek(0)  # libseccomp wrote to the descriptor, behind Python's back

@@ -68,11 +68,12 @@ class LaunchOrder(NamedTuple):
     @classmethod
     def load(cls, data: dict[str, Any]) -> LaunchOrder:
         """Make an order from what JSON has made of one: lists where tuples were."""
-        order = cls(**{key: _tuples(value) for key, value in data.items()})
+        fields: dict[str, Any] = {key: _tuples(value) for key, value in data.items()}
+        order = cls(**fields)
         view = View(*order.view)
         grafts, memory = tuple(Graft(*g) for g in view.grafts), tuple(Memory(*m) for m in view.memory)
         return order._replace(view=view._replace(root=Graft(*view.root), grafts=grafts, memory=memory))
 
 
-def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+def _tuples(value: object) -> object:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from types import ModuleType
+from typing import Final, NamedTuple
 
 from jailkit.backends.lxc.config import (
     LXC_RUN,
@@ -164,14 +165,14 @@ def _write_config(order: LaunchOrder) -> None:
         file.write(render(translate(order)))
 
 
-def load_binding() -> Any:  # noqa: ANN401 - an extension without types
+def load_binding() -> ModuleType:
     """Import liblxc's binding: the extension alone, since what python3-lxc puts on top hides failures and costs 14 ms.
 
     Raises:
         BackendError: it is not there.
     """
     try:
-        import _lxc  # type: ignore[import-not-found]  # an extension, and optional
+        import _lxc
     except ImportError as error:
         raise BackendError(
             f"cannot load liblxc: {error}",
@@ -179,7 +180,8 @@ def load_binding() -> Any:  # noqa: ANN401 - an extension without types
             resolution="apt install lxc python3-lxc, and run jailkit by Debian's own python3 "
             "or in an environment made from it with --system-site-packages",
         ) from error
-    return _lxc
+    module: ModuleType = _lxc
+    return module
 
 
 def _compare(order: LaunchOrder) -> None:
@@ -208,4 +210,4 @@ def _execute(order: LaunchOrder) -> None:
     # The path for -P is one that the container's root can walk, or LXC refuses it.
     # No PATH: without one LXC writes the maps of ids itself, which root may, instead of asking
     # newuidmap for ranges that jailkit has already allotted.
-    os.execve(program, arguments, {"XDG_RUNTIME_DIR": LXC_RUN})  # noqa: S606 - no shell is wanted
+    os.execve(program, arguments, {"XDG_RUNTIME_DIR": LXC_RUN})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
 from typing import Final
 
 from jailkit.linux.cgroup.files import folders
@@ -66,7 +65,10 @@ def _remove_all(path: str) -> None:
 
 def _remove_empty(path: str) -> None:
     """Remove a group unless others are below it: another process may be using it, or make it again at any moment."""
-    settled: Callable[[], bool] = lambda: _rmdir(path) or bool(folders(path))  # noqa: E731
+
+    def settled() -> bool:
+        return _rmdir(path) or bool(folders(path))
+
     with contextlib.suppress(TimeoutError):
         wait(settled, "")
 
