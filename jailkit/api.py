@@ -16,10 +16,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jailkit.backends.base import ExecRequest, ExecResult, Stats, Status
+from jailkit.backends.base import ExecRequest, ExecResult, Status
 from jailkit.errors import UsageError
 from jailkit.lifecycle.enter import run as run_in
 from jailkit.lifecycle.enter import started_in
+from jailkit.linux.figures import Stats
 from jailkit.store import Jail, Store
 
 if TYPE_CHECKING:

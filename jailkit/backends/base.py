@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from jailkit.levels import BackendName
+from jailkit.linux.figures import Stats
 
 if TYPE_CHECKING:
     from jailkit.linux.wait import Signals
@@ -123,34 +124,6 @@ class ExecResult:
         return data
 
 
-class Stats(NamedTuple):
-    """What a jail uses and has used since it was started; None is unknown at its level or on this host.
-
-    Attributes:
-        cpu_time: seconds of processors.
-        throttled_time: seconds for which its limit of CPUs kept it waiting.
-        memory, memory_peak, swap: bytes now, at most, and swapped out now.
-        pids, pids_peak: tasks, threads counted each (cgroups count them so).
-        read_bytes, written_bytes, read_operations, write_operations: on block devices.
-        oom_kills: processes that the kernel killed because the limit of memory was reached.
-        pids_denied: forks that the limit of pids refused.
-    """
-
-    cpu_time: float | None = None
-    throttled_time: float | None = None
-    memory: int | None = None
-    memory_peak: int | None = None
-    swap: int | None = None
-    pids: int | None = None
-    pids_peak: int | None = None
-    read_bytes: int | None = None
-    written_bytes: int | None = None
-    read_operations: int | None = None
-    write_operations: int | None = None
-    oom_kills: int | None = None
-    pids_denied: int | None = None
-
-
 class Running(Protocol):
     """A command that was started in a jail and not waited for yet."""
 
@@ -256,8 +229,8 @@ class Backend(Protocol):
             BackendError: it cannot tell.
         """
 
-    def kill(self, jail: Jail, patience: float) -> Sequence[int]:
-        """Kill every process in the jail, and give the pids of those that are there after so many seconds.
+    def kill(self, jail: Jail) -> Sequence[int]:
+        """Kill every process in the jail, and give the pids of those that are there even after some seconds.
 
         Raises:
             BackendError: as `processes`.

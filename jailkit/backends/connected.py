@@ -24,7 +24,9 @@ def sweep_bridge() -> None:
     if superuser() and os.path.exists(_BRIDGE):
         from jailkit.network import sweep
 
-        sweep(living())
+        instances = living()
+        if instances is not None:  # Else those that live would be cut off too.
+            sweep(instances)
 
 
 def connect(jail: Jail, instance: str, init: int) -> None:

@@ -10,18 +10,18 @@ import contextlib
 import errno
 import itertools
 import os
-import select
 import signal
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from jailkit.backends.census import Init, end, inhabitants, inits, is_init, numbers_of
 from jailkit.backends.lxc.groups import end_groups, remove_empty
 from jailkit.backends.reasons import Marks
+from jailkit.backends.view import key_of
 from jailkit.errors import BackendError
-from jailkit.linux.cgroup import Cgroups, Group, LimitsRefusedError, Setting, read_cgroups, settings
+from jailkit.linux.cgroup import Cgroups, Group, LimitsRefusedError, Mismatch, Setting, read_cgroups, settings
 from jailkit.linux.cgroup.files import folders
 from jailkit.linux.outer import parent_of
 from jailkit.store.privilege import superuser
@@ -73,13 +73,13 @@ def make_group(jail: Jail, group: Group, demand: Demand) -> None:
 
 def read_back(jail: Jail, group: Group, demand: Demand) -> list[str]:
     """Name the limits that the jail's group does not show."""
-    return [_shown(m.setting, m.found, m.refusal) for m in group.read_back(_settings(jail, demand, group.host))]
+    return _told(group.read_back(_settings(jail, demand, group.host)))
 
 
 def _settings(jail: Jail, demand: Demand, host: Cgroups) -> list[Setting]:
     wanted, missing = settings(demand, host)
     if missing:
-        raise not_held(jail, [f"limits.{limit.limit}: {limit.why}" for limit in missing])
+        raise not_held(jail, [f"{key_of(limit.limit)}: {limit.why}" for limit in missing])
     return wanted
 
 
@@ -88,18 +88,15 @@ def _refusals(jail: Jail) -> Iterator[None]:
     try:
         yield
     except LimitsRefusedError as error:
-        raise not_held(jail, [_shown(m.setting, m.found, m.refusal) for m in error.mismatches]) from error
+        raise not_held(jail, _told(error.mismatches)) from error
     except OSError as error:
         raise BackendError(
             f"cannot make a cgroup for jail {jail.name}: {error.strerror}", details=[str(error.filename or "")]
         ) from error
 
 
-def _shown(setting: Setting, found: frozenset[str] | None, refusal: str | None) -> str:
-    if refusal:
-        return f"limits.{setting.limit}: {refusal}"
-    now = "is not there" if found is None else f"shows {' '.join(sorted(found)) or 'nothing'}"
-    return f"limits.{setting.limit}: {setting.file} {now}, not {' '.join(sorted(setting.shows))}"
+def _told(mismatches: Iterable[Mismatch]) -> list[str]:
+    return [f"{key_of(mismatch.setting.limit)}: {mismatch.why}" for mismatch in mismatches]
 
 
 def not_held(jail: Jail, details: Sequence[str]) -> BackendError:
@@ -193,13 +190,6 @@ def init_gone(jail: Jail, leaf: Group) -> BackendError:
     return BackendError(f"cannot enter jail {jail.name}: its first process was killed")
 
 
-def has_ended(init: Init, patience: float) -> bool:
-    """Tell whether an init has ended, or does within so many seconds."""
-    poll = select.poll()
-    poll.register(init.pidfd, select.POLLIN)
-    return bool(poll.poll(patience * 1000))
-
-
 def end_init(init: Init) -> None:
     """Kill an init, and so its whole instance; wait for it where it is a child of this process."""
     with contextlib.suppress(ProcessLookupError):
@@ -220,9 +210,11 @@ def sweep_groups(patience: float = 0.0) -> None:
     remove_empty_groups(patience)
 
 
-def living() -> set[str]:
-    """Name all instances of all jails that have an init, as JAIL/INSTANCE; those of the superuser's."""
+def living() -> set[str] | None:
+    """Name all instances of all jails that have an init, as JAIL/INSTANCE; None where cgroups do not tell."""
     host = read_cgroups()
+    if not _told_by_groups(Group(host, "any")):
+        return None
     leafs = [Group(host, name).leaf(child) for name in _jails_in(host) for child in Group(host, name).children()]
     return {leaf.name for leaf in leafs if _has_init(leaf)}
 
@@ -316,5 +308,5 @@ def marks_of(leaf: Group, limits: Limits) -> Marks:
     return Marks(
         leaf.counted("oom_kills") if limits.memory is not None else 0,
         whole.counted("pids_denied") if limits.pids is not None else 0,
-        whole.counted("throttled_seconds") if limits.cpus is not None else 0,
+        whole.counted("throttled_time") if limits.cpus is not None else 0,
     )

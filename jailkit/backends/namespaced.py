@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from jailkit.backends.base import ExecRequest, ExecResult, Gap, Stats, Status
-from jailkit.backends.census import Init
+from jailkit.backends.base import ExecRequest, ExecResult, Gap, Status
+from jailkit.backends.census import Init, gone
 from jailkit.backends.connected import connect, disconnect, sweep_bridge
 from jailkit.backends.entering import RunningChild, start_command, translate
 from jailkit.backends.filters import compile_filter, filter_of
@@ -21,7 +22,6 @@ from jailkit.backends.instance import (
     end_stale,
     find_init,
     group_of,
-    has_ended,
     init_gone,
     make_leaf,
     marks_of,
@@ -39,6 +39,7 @@ from jailkit.backends.view import namespaces_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS, BackendName
 from jailkit.linux.cgroup import Group
+from jailkit.linux.figures import Stats
 from jailkit.linux.launch import by_joining
 from jailkit.linux.wait import Signals
 
@@ -93,7 +94,7 @@ class RunningInside(NamedTuple):
             self.backend.leave(jail, instance)
 
 
-class Namespaced:
+class Namespaced(ABC):
     """A backend whose commands join an instance: that which `start` made, or one of their own."""
 
     name: ClassVar[BackendName]
@@ -106,13 +107,13 @@ class Namespaced:
         """
         make_leaf(jail, leaf, limits_of(jail))
 
+    @abstractmethod
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
         """Make an instance in a group that is there.
 
         Raises:
             BackendError: it could not be made; nothing is left of it.
         """
-        raise NotImplementedError
 
     def dismantle(self, jail: Jail, leaf: Group) -> None:
         """Kill an instance and remove all that was made for it. Can be repeated.
@@ -218,8 +219,7 @@ class Namespaced:
         group = group_of(jail)
         if group.tracker is None:
             return stats_of(self.processes(jail))
-        found = group.stats()
-        return Stats(found.cpu_seconds, found.throttled_seconds, *found[2:])
+        return group.stats()
 
     def release(self, jail: Jail) -> None:
         """Remove the groups of the jail, and kill what is left in them."""
@@ -318,7 +318,7 @@ class Namespaced:
         """Give the pids of all processes in all instances of the jail, their inits among them."""
         return processes_of(jail, group_of(jail))
 
-    def kill(self, jail: Jail, patience: float) -> Sequence[int]:  # noqa: ARG002 - the kernel kills a group at once
+    def kill(self, jail: Jail) -> Sequence[int]:
         """Kill all processes in the jail."""
         self.release(jail)
         return self.processes(jail)
@@ -340,7 +340,7 @@ def _gone_if_ended(jail: Jail, instance: Instance) -> Iterator[None]:
     try:
         yield
     except (BackendError, OSError) as error:
-        if has_ended(instance.init, MOMENT):
+        if gone(instance.init.pidfd, MOMENT):
             raise init_gone(jail, instance.leaf) from error
         if isinstance(error, OSError):
             raise BackendError(f"cannot enter jail {jail.name}: its cgroup: {error.strerror}") from error

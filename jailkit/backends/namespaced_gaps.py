@@ -8,7 +8,7 @@ from typing import Final
 
 from jailkit.backends.base import Gap
 from jailkit.backends.ordinary_gaps import ordinary_gaps
-from jailkit.backends.view import demand_of
+from jailkit.backends.view import demand_of, key_of
 from jailkit.linux.cgroup import Cgroups, disk_of, read_cgroups, settings
 from jailkit.linux.launch import NAMESPACES
 from jailkit.plan.model import Plan
@@ -16,7 +16,6 @@ from jailkit.plan.settings import Isolation, Limits
 from jailkit.store import Jail
 from jailkit.store.privilege import superuser
 
-_KEYS: Final = {"cpu_weight": "cpu-weight"}
 _BRIDGE_LIBRARIES: Final = {"pyroute2": "pip install pyroute2", "nftables": "apt install python3-nftables"}
 
 
@@ -42,7 +41,7 @@ def _limit_gaps(limits: Limits, host: Cgroups) -> Iterator[Gap]:
             break
     _, missing = settings(demand_of(limits, disks, told), host)
     for limit_missing in missing:
-        key = f"limits.{_KEYS.get(limit_missing.limit, limit_missing.limit)}"
+        key = key_of(limit_missing.limit)
         yield Gap(key, limit_missing.why, f"remove {key} from the profile, or list it under `accept-gaps`")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jailkit.backends.instance import MOMENT, group_of, has_ended, not_held, read_back
+from jailkit.backends.census import gone
+from jailkit.backends.instance import MOMENT, group_of, not_held, read_back
 from jailkit.backends.view import allowed_devices, demand_of
 from jailkit.errors import BackendError, StateError
 from jailkit.linux.cgroup import Demand, disk_of
@@ -47,7 +48,7 @@ def check_enterable(jail: Jail, leaf: Group, init: Init) -> None:
         BackendError: the limits would not hold.
     """
     # To kill all at once they are frozen too, but not for long.
-    if leaf.frozen() and not has_ended(init, MOMENT) and leaf.frozen():
+    if leaf.frozen() and not gone(init.pidfd, MOMENT) and leaf.frozen():
         raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
     if superuser():
         return

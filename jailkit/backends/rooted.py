@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from jailkit.backends.base import Stats, Status
+from jailkit.backends.base import Status
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LADDER
+from jailkit.linux.figures import Stats
 
 if TYPE_CHECKING:
     from jailkit.store import Jail
@@ -53,7 +54,7 @@ class Rooted:
 
         if number != signal.SIGKILL and not _ask(jail, partial(signal_rooted_in, jail.rootfs, number, timeout)):
             return
-        if left := self.kill(jail, _PATIENCE):
+        if left := self.kill(jail):
             raise StateError(f"cannot stop jail {jail.name}", details=[f"pid {pid} does not end" for pid in left])
 
     def freeze(self, jail: Jail) -> None:
@@ -90,7 +91,7 @@ class Rooted:
 
         return _ask(jail, partial(processes_rooted_in, jail.rootfs))
 
-    def kill(self, jail: Jail, patience: float) -> Sequence[int]:
+    def kill(self, jail: Jail) -> Sequence[int]:
         """Kill all processes whose root is the jail's tree or lies in it; give the pids of those that are left.
 
         Raises:
@@ -98,7 +99,7 @@ class Rooted:
         """
         from jailkit.linux.process import end_rooted_in
 
-        return _ask(jail, partial(end_rooted_in, jail.rootfs, patience))
+        return _ask(jail, partial(end_rooted_in, jail.rootfs, _PATIENCE))
 
 
 def stats_of(pids: Sequence[int]) -> Stats:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jailkit.plan.settings import Isolation, Limits
     from jailkit.store import Jail
 
+_TMP: Final = "/tmp"  # noqa: S108 - where the jail has its own; nothing is written to the host's
 TMP_SIZE: Final = 64 << 20  # bytes of a /tmp that no mount of the profile covers
 _TMPFS_SIZE: Final = 64 << 20  # bytes of a tmpfs for which the profile says nothing
 _Value = TypeVar("_Value")
@@ -32,8 +33,8 @@ def view_of(jail: Jail, *, ephemeral: bool = False) -> View:
         else:
             memory.append(Memory(mount.target, mount.size or _TMPFS_SIZE, _OPEN_MODE))
     covered = {graft.target for graft in grafts} | {part.target for part in memory}
-    if "/tmp" not in covered:  # noqa: S108 - a path in the jail
-        memory.append(Memory("/tmp", TMP_SIZE, _OPEN_MODE))  # noqa: S108
+    if _TMP not in covered:
+        memory.append(Memory(_TMP, TMP_SIZE, _OPEN_MODE))
     return View(
         root=Graft(jail.rootfs, "/", runtime.read_only_root, own=True, shifted=jail.shifted),
         grafts=tuple(sorted(grafts, key=lambda graft: graft.target)),
@@ -50,6 +51,11 @@ def namespaces_of(isolation: Isolation, *, user: bool) -> int:
     names = {"mount", "pid", *wanted} - ({"net"} if isolation.network == "host" else set())
     names = names | {"user"} if user else names - {"user"}
     return sum(flag for name, flag in NAMESPACES.items() if name in names)
+
+
+def key_of(limit: str) -> str:
+    """Give the key in the profile of a field of Demand."""
+    return f"limits.{limit.replace('_', '-')}"
 
 
 def demand_of(limits: Limits, disks: Mapping[str, tuple[int, int]], accepted: Collection[str]) -> Demand:

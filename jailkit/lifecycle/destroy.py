@@ -14,7 +14,7 @@ from jailkit.store.ids import IdRegistry
 from jailkit.store.subids import IdRange
 from jailkit.text import counted
 
-PATIENCE = 5.0  # seconds that killed processes get to be gone, and their callers to let go of the lock
+PATIENCE = 5.0  # seconds that the callers of killed processes get to let go of the lock
 
 
 def destroy(name: str, store: Store, *, force: bool = False) -> None:
@@ -134,6 +134,6 @@ def end_all(jail: Jail) -> None:
         StateError: some are still there after some seconds.
         BackendError: new ones may be there, because processes come and go so fast.
     """
-    pids = backend_for(jail.level).kill(jail, PATIENCE)
+    pids = backend_for(jail.level).kill(jail)
     if pids:
         raise StateError(f"cannot end the processes of jail {jail.name}", details=[f"pid {pid}" for pid in pids[:20]])

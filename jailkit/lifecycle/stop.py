@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from jailkit.backends import backend_for
-from jailkit.backends.base import Backend, Stats, Status
+from jailkit.backends.base import Backend, Status
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS
 from jailkit.lifecycle.runs import PATIENCE, await_end, close_lost, in_turn, supervision
+from jailkit.linux.figures import Stats
 from jailkit.store import Jail, Store, read_jail
 
 _ROUND: Final = 1.0  # seconds for a supervisor to end once nothing runs

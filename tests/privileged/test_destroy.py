@@ -377,6 +377,7 @@ def test_what_nobody_can_be_sure_of_is_refused(store: Store, box: Jail, monkeypa
     monkeypatch.setattr("jailkit.linux.process._is_rooted", gone)
     monkeypatch.setattr("jailkit.linux.process._PATIENCE", 0.1)
     monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr("jailkit.backends.rooted._PATIENCE", 0.1)
     for force in (False, True):
         with pytest.raises(BackendError, match="cannot be sure that nothing runs in jail box"):
             destroy("box", store, force=force)

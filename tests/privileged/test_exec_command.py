@@ -210,7 +210,7 @@ def test_a_command_that_dies_of_one(jail: Jail, number: signal.Signals) -> None:
         started.process.send_signal(number)
         assert started.process.wait(WAIT) == 128 + number
     finally:
-        ChrootBackend().kill(jail, WAIT)
+        ChrootBackend().kill(jail)
         started.end()
 
 

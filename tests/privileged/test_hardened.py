@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from support.containers import alive, eventually, status
-from support.jails import IDS, UID, facts, run
+from support.jails import IDS, UID, facts, init_of, run
 
 from jailkit.backends.base import ExecRequest
 from jailkit.backends.hardened import HardenedBackend
-from jailkit.backends.instance import MAIN, find_init, group_of
+from jailkit.backends.instance import MAIN, group_of
 from jailkit.linux.capabilities import capability_mask
 from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present
 from jailkit.linux.launch import NAMESPACES
@@ -38,10 +38,7 @@ def jail(small_jail: MakeJail) -> Jail:
 def started(jail: Jail) -> Iterator[int]:
     """Start the jail, and give the pid of its init."""
     BACKEND.start(jail)
-    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
-    assert init is not None
-    os.close(init.pidfd)
-    yield init.pid
+    yield init_of(jail)
     BACKEND.stop(jail, signal.SIGKILL, 0.0)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from support.children import in_child, kill, start, together
 from support.containers import alive, eventually
-from support.jails import run
+from support.jails import init_of, run
 
 from jailkit.backends import hardened, instance
 from jailkit.backends.base import ExecRequest
 from jailkit.backends.hardened import HardenedBackend
-from jailkit.backends.instance import MAIN, find_init, group_of
+from jailkit.backends.instance import MAIN, group_of
 from jailkit.errors import BackendError, JailkitError, StateError
 from jailkit.linux.cgroup import Cgroups, read_cgroups
 from jailkit.plan.settings import IoLimit, Limits, Mount
@@ -42,10 +42,7 @@ def jail(small_jail: MakeJail) -> Jail:
 def started(jail: Jail) -> Iterator[int]:
     """Start the jail, and give the pid of its init."""
     BACKEND.start(jail)
-    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
-    assert init is not None
-    os.close(init.pidfd)
-    yield init.pid
+    yield init_of(jail)
     BACKEND.stop(jail, signal.SIGKILL, 0.0)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from support.children import together
+from support.jails import init_of
 from support.leftovers import supervisors
 from support.profiles import write_profile
 from support.services import eventually, supervisor, written
 
 import jailkit as api
 from jailkit.backends import backend_for
-from jailkit.backends.instance import MAIN, find_init, group_of
+from jailkit.backends.instance import group_of
 from jailkit.errors import BackendError, StateError
 from jailkit.lifecycle.create import create, order
 from jailkit.lifecycle.destroy import destroy
@@ -74,13 +75,6 @@ def settled(jail: Jail) -> None:
     assert supervision(jail) == "none"
     assert list(backend_for(jail.level).processes(jail)) == []
     assert group_of(jail).children() == []
-
-
-def init_of(jail: Jail) -> int:
-    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
-    assert init is not None
-    os.close(init.pidfd)
-    return init.pid
 
 
 def test_a_life(make: Make, store: Store) -> None:

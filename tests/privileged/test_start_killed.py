@@ -212,7 +212,7 @@ def test_a_killed_host(store: Store, home: Path, jailkit: Jailkit) -> None:
         start(jail.name, store)
     for jail in jails:
         os.kill(supervisor(jail), signal.SIGKILL)
-        backend_for(jail.level).kill(jail, 5.0)
+        backend_for(jail.level).kill(jail)
     done = jailkit("list")
     assert [line.split()[2] for line in done.stdout.splitlines()[1:]] == ["stopped"] * 3
     assert done.stderr.count("was lost: its supervisor was killed, or the host went down") == 3

@@ -11,6 +11,7 @@ from typing import Any
 
 from jailkit.backends import backend_for
 from jailkit.backends.base import ExecRequest, ExecResult
+from jailkit.backends.instance import MAIN, find_init, group_of
 from jailkit.levels import LEVELS
 from jailkit.linux.process import processes_rooted_in
 from jailkit.plan.model import Account, Runtime
@@ -74,6 +75,14 @@ def make_jail(folder: Path, level: str = "chroot", **runtime: Any) -> Jail:
 def run(jail: Jail, *command: str, **request: Any) -> ExecResult:
     """Run a command with its output captured; `request` are further fields of ExecRequest."""
     return backend_for(jail.level).exec(jail, ExecRequest(command, **({"capture": True} | request)))
+
+
+def init_of(jail: Jail) -> int:
+    """Give the pid of the init of the instance that `start` made."""
+    init = find_init(group_of(jail).leaf(MAIN), jail.ids)
+    assert init is not None
+    os.close(init.pidfd)
+    return init.pid
 
 
 def lives_in(pid: int, root: str) -> bool:

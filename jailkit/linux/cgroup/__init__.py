@@ -8,15 +8,14 @@ checks, freezes, kills, measures and removes. A jail has a group that holds its 
 from __future__ import annotations
 
 from jailkit.linux.cgroup.disks import disk_of
-from jailkit.linux.cgroup.group import Doors, Group, LimitsRefusedError, Mismatch
+from jailkit.linux.cgroup.group import Group, LimitsRefusedError, Mismatch
 from jailkit.linux.cgroup.hierarchies import Cgroups, Hierarchy, read_cgroups
 from jailkit.linux.cgroup.settings import Demand, Io, Missing, Setting, settings
-from jailkit.linux.cgroup.stats import Stats
+from jailkit.linux.figures import Stats
 
 __all__ = [
     "Cgroups",
     "Demand",
-    "Doors",
     "Group",
     "Hierarchy",
     "Io",

@@ -12,7 +12,8 @@ from jailkit.linux.cgroup import inmates, make, removal
 from jailkit.linux.cgroup.files import folders
 from jailkit.linux.cgroup.settings import Setting
 from jailkit.linux.cgroup.spot import Spot
-from jailkit.linux.cgroup.stats import Stats, read_count, read_stats
+from jailkit.linux.cgroup.stats import read_count, read_stats
+from jailkit.linux.figures import Stats
 
 _ROUNDS: Final = 1000  # tries to make a group while others remove the ones above it
 
@@ -24,11 +25,16 @@ class Mismatch(NamedTuple):
     found: frozenset[str] | None
     refusal: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def why(self) -> str:
+        """What is wrong, in words."""
         if self.refusal:
-            return f"{self.setting.limit}: {self.refusal}"
+            return self.refusal
         lines = "nothing" if self.found is None else ", ".join(sorted(self.found)) or "an empty list"
-        return f"{self.setting.limit}: {self.setting.file} shows {lines}, not {', '.join(sorted(self.setting.shows))}"
+        return f"{self.setting.file} shows {lines}, not {', '.join(sorted(self.setting.shows))}"
+
+    def __str__(self) -> str:
+        return f"{self.setting.limit}: {self.why}"
 
 
 class LimitsRefusedError(OSError):
@@ -37,26 +43,6 @@ class LimitsRefusedError(OSError):
     def __init__(self, mismatches: Sequence[Mismatch]) -> None:
         self.mismatches = tuple(mismatches)
         super().__init__(errno.EINVAL, "; ".join(str(mismatch) for mismatch in mismatches))
-
-
-class Doors(NamedTuple):
-    """Descriptors through which a child enters a group; all close-on-exec.
-
-    Attributes:
-        tasks: a child that has one thread writes b"0" to each. These are `tasks` files of version 1: to move just the
-            calling thread spares the grace period, some 10 ms on an idle machine, for which every other way to
-            move makes the kernel wait (cgroup_procs_write_start in kernel/cgroup/cgroup.c, since Linux 6.0).
-        tree: the group's folder in the tree of version 2: for CLONE_INTO_CGROUP of clone3(2), which does not wait
-            either, or to write b"0" to its `cgroup.procs`. None where version 1 has all that is needed.
-    """
-
-    tasks: tuple[int, ...]
-    tree: int | None
-
-    def close(self) -> None:
-        """Close them all."""
-        for file in self.tasks if self.tree is None else (*self.tasks, self.tree):
-            os.close(file)
 
 
 class Group(Spot):
@@ -132,31 +118,23 @@ class Group(Spot):
         found = [(setting, make.shown(self, setting)) for setting in settings]
         return [Mismatch(setting, lines) for setting, lines in found if lines != setting.shows]
 
-    def open_doors(self) -> Doors:
-        """Open the ways into this group, the quickest ones."""
+    def open_procs(self) -> list[int]:
+        """Open files through which a child that has one thread enters, by writing b"0" to each; all close-on-exec.
+
+        In version 1 these are `tasks` files: to move just the calling thread spares the grace period, some 10 ms on an
+        idle machine, for which every other way to move makes the kernel wait (cgroup_procs_write_start in
+        kernel/cgroup/cgroup.c, since Linux 6.0). Version 2 has only `cgroup.procs`, where that is.
+        """
+        ways = [f"{self.home(h)}/tasks" for h in self.host.usable if h.version == 1 and os.path.isdir(self.path(h))]
+        if tree := self.tree:
+            ways.append(f"{self.path(tree)}/cgroup.procs")
         with contextlib.ExitStack() as opened:
             files = []
-            for hierarchy in self.host.usable:
-                if hierarchy.version == 1 and os.path.isdir(self.path(hierarchy)):
-                    files.append(os.open(f"{self.home(hierarchy)}/tasks", os.O_WRONLY | os.O_CLOEXEC))
-                    opened.callback(os.close, files[-1])
-            tree = self.tree
-            folder = os.open(self.path(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if tree else None
+            for way in ways:
+                files.append(os.open(way, os.O_WRONLY | os.O_CLOEXEC))
+                opened.callback(os.close, files[-1])
             opened.pop_all()
-        return Doors(tuple(files), folder)
-
-    def open_procs(self) -> list[int]:
-        """Open files through which a child enters by writing b"0" to each; slow in version 2 (see `Doors`)."""
-        doors = self.open_doors()
-        if doors.tree is None:
-            return list(doors.tasks)
-        try:
-            procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=doors.tree)
-        except OSError:
-            doors.close()
-            raise
-        os.close(doors.tree)
-        return [*doors.tasks, procs]
+        return files
 
     def pids(self) -> list[int]:
         """Give the processes in this group and below it, as this process's pid namespace numbers them."""
@@ -195,7 +173,7 @@ class Group(Spot):
         return read_stats(self.files)
 
     def counted(self, name: str) -> float:
-        """Measure only `oom_kills`, `pids_denied` or `throttled_seconds`; 0 where that is not known."""
+        """Measure only `oom_kills`, `pids_denied` or `throttled_time`; 0 where that is not known."""
         return read_count(name, self.files)
 
     def remove(self) -> None:

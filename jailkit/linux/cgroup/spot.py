@@ -67,8 +67,8 @@ class Spot(NamedTuple):
     def tracker(self) -> Hierarchy | None:
         """The tree that finds and freezes processes; None where this user may use none.
 
-        The freezer of version 1 where there is one: children enter version 2 at a price (see `Doors`). A user who was
-        given neither still finds processes, and cannot freeze them.
+        The freezer of version 1 where there is one: children enter version 2 at a price (see `Group.open_procs`). A
+        user who was given neither still finds processes, and cannot freeze them.
         """
         usable = self.host.usable
         ranked = (

@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 from jailkit.linux.cgroup.files import field, folders, number, read
-
-
-class Stats(NamedTuple):
-    """Bytes, seconds and counts since the group was made, those of groups below it included; None: not known here.
-
-    Attributes:
-        throttled_seconds: how long processes had to wait for a CPU limit of this very group.
-        oom_kills: processes killed for want of memory.
-        pids_denied: forks refused because of a limit on processes.
-    """
-
-    cpu_seconds: float | None = None
-    throttled_seconds: float | None = None
-    memory: int | None = None
-    memory_peak: int | None = None
-    swap: int | None = None
-    pids: int | None = None
-    pids_peak: int | None = None
-    read_bytes: int | None = None
-    written_bytes: int | None = None
-    read_operations: int | None = None
-    write_operations: int | None = None
-    oom_kills: int | None = None
-    pids_denied: int | None = None
+from jailkit.linux.figures import Stats
 
 
 def read_stats(files: Callable[[str], tuple[int, str] | None]) -> Stats:
@@ -43,15 +20,15 @@ def read_stats(files: Callable[[str], tuple[int, str] | None]) -> Stats:
         if place := files(controller):
             version, folder = place
             found |= versions[version - 1](folder)
-    return Stats(**found)  # type: ignore[arg-type]
+    return Stats(**found)
 
 
-_Found = dict[str, float | int | None]
+_Found = dict[str, Any]  # floats for seconds, else ints, and None
 _Counter = Callable[[str], float | int | None]
 
 
 def read_count(name: str, files: Callable[[str], tuple[int, str] | None]) -> float:
-    """Read one of the counters `oom_kills`, `pids_denied` and `throttled_seconds` alone; 0 where there is none.
+    """Read one of the counters `oom_kills`, `pids_denied` and `throttled_time` alone; 0 where there is none.
 
     `files` is as for `read_stats`.
     """
@@ -65,12 +42,12 @@ def _scaled(value: int | None, unit: float) -> float | None:
 
 
 def _cpuacct_1(folder: str) -> _Found:
-    return {"cpu_seconds": _scaled(number(read(f"{folder}/cpuacct.usage")), 1e9)}
+    return {"cpu_time": _scaled(number(read(f"{folder}/cpuacct.usage")), 1e9)}
 
 
 def _cpuacct_2(folder: str) -> _Found:
     # Every group of version 2 counts its time, with or without the controller.
-    return {"cpu_seconds": _scaled(field(read(f"{folder}/cpu.stat"), "usage_usec"), 1e6)}
+    return {"cpu_time": _scaled(field(read(f"{folder}/cpu.stat"), "usage_usec"), 1e6)}
 
 
 def _throttled_1(folder: str) -> float | None:
@@ -97,11 +74,11 @@ def _pids_denied(folder: str) -> int | None:
 
 
 def _cpu_1(folder: str) -> _Found:
-    return {"throttled_seconds": _throttled_1(folder)}
+    return {"throttled_time": _throttled_1(folder)}
 
 
 def _cpu_2(folder: str) -> _Found:
-    return {"throttled_seconds": _throttled_2(folder)}
+    return {"throttled_time": _throttled_2(folder)}
 
 
 def _memory_1(folder: str) -> _Found:
@@ -182,5 +159,5 @@ _READERS: dict[str, tuple[Callable[[str], _Found], Callable[[str], _Found]]] = {
 _COUNTERS: dict[str, tuple[str, tuple[_Counter, _Counter]]] = {
     "oom_kills": ("memory", (_oom_kills_1, _oom_kills_2)),
     "pids_denied": ("pids", (_pids_denied, _pids_denied)),
-    "throttled_seconds": ("cpu", (_throttled_1, _throttled_2)),
+    "throttled_time": ("cpu", (_throttled_1, _throttled_2)),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jailkit.backends.base import Stats
 from jailkit.cli.stats import Sample, cells, share
+from jailkit.linux.figures import Stats
 
 
 def sample(cpu_time: float | None, moment: float = 0.0) -> Sample:

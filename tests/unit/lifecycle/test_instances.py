@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from support.jails import ACCOUNTS
 
-from jailkit.backends.base import Stats, Status
+from jailkit.backends.base import Status
 from jailkit.errors import BackendError, StateError
 from jailkit.lifecycle import destroy, settle, start, stop
 from jailkit.lifecycle.runs import supervision
+from jailkit.linux.figures import Stats
 from jailkit.plan.settings import Runtime
 from jailkit.store import MARKER, Jail, Store
 
@@ -49,8 +50,8 @@ class Recorder:
     def processes(self, _: Jail) -> list[int]:
         return []
 
-    def kill(self, _: Jail, patience: float) -> list[int]:
-        self.calls.append(("kill", patience > 0))
+    def kill(self, jail: Jail) -> list[int]:
+        self.calls.append(("kill", jail.name))
         return []
 
     def release(self, jail: Jail) -> None:
@@ -131,7 +132,7 @@ def test_an_idle_one_is_destroyed_by_force_only(store: Store, backend: Recorder,
         destroy.destroy("box", store)
     assert backend.calls == []
     destroy.destroy("box", store, force=True)
-    assert backend.calls == [("stop", 9, 0.0), ("kill", True), ("release", "box")]
+    assert backend.calls == [("stop", 9, 0.0), ("kill", "box"), ("release", "box")]
     assert store.names() == []
 
 

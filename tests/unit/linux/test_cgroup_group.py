@@ -48,8 +48,8 @@ def v2(root: Path) -> Cgroups:
 
 
 USED = Stats(
-    cpu_seconds=2.5,
-    throttled_seconds=1.5,
+    cpu_time=2.5,
+    throttled_time=1.5,
     memory=4096,
     memory_peak=8192,
     swap=12288,
