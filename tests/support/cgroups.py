@@ -12,6 +12,7 @@ from jailkit.linux.cgroup import Demand, Group, read_cgroups, settings
 from support import children
 
 _numbers = itertools.count()
+_started: list[int] = []  # pids of children that no test may have waited for yet
 
 
 @contextlib.contextmanager
@@ -23,6 +24,10 @@ def jail_group(name: str = "box") -> Iterator[Group]:
         yield group
     finally:
         group.kill()
+        for pid in _started:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        _started.clear()
         group.remove()
 
 
@@ -51,6 +56,7 @@ def start_in(group: Group, function: Callable[[], Any]) -> int:
         function()
 
     pid = children.start(job)
+    _started.append(pid)
     os.close(there)
     os.read(ready, 1)
     os.close(ready)
