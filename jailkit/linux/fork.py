@@ -19,7 +19,7 @@ from jailkit.linux.libc import ALL_SIGNALS, CLONE_NEWPID, NO_SIGNALS, close_rang
 from jailkit.linux.terminal import in_foreground
 
 FIRST: Final = 3  # descriptor after the standard streams
-_EXECUTE: Final = "execute the command"
+EXECUTE: Final = "execute the command"
 _HEAD: Final = 4096  # bytes of a refused program: enough for a #! line or an ELF's program headers
 _FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
 _LAST: Final = 0xFFFFFFFF
@@ -47,7 +47,7 @@ class Failure(NamedTuple):
     @property
     def executing(self) -> bool:
         """True when the jail was entered and it was execve(2) that failed."""
-        return self.step == _EXECUTE
+        return self.step == EXECUTE
 
     def dumps(self) -> bytes:
         """Write the record that goes through the pipe."""
@@ -67,6 +67,7 @@ class Child(NamedTuple):
     Attributes:
         failure: read end of the pipe for its Failure; end of file means that it became the command.
         started: time.monotonic() before the fork.
+        loads: reads the Failure.
     """
 
     pid: int
@@ -74,6 +75,7 @@ class Child(NamedTuple):
     failure: int
     started: float
     own_session: bool
+    loads: Callable[[bytes], Failure] = Failure.loads
 
     def send(self, number: int) -> None:
         """Signal the command's process group; without one of its own, the command alone.
@@ -91,9 +93,9 @@ class Child(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The arguments of execve(2), encoded before the fork; a path may be a descriptor (fexecve(3))."""
+    """The arguments of execve(2), encoded before the fork."""
 
-    paths: tuple[bytes | int, ...]
+    paths: tuple[bytes, ...]
     argv: tuple[bytes, ...]
     environment: dict[bytes, bytes]
 
@@ -129,7 +131,7 @@ def fork(birth: Birth) -> Child:
     try:
         plan = birth.plan(write)
         pid = _beget(birth, plan, write)
-        return Child(pid, _open_pidfd(pid), read, started, birth.own_session)
+        return Child(pid, open_pidfd(pid), read, started, birth.own_session)
     except BaseException:
         os.close(read)
         raise
@@ -138,7 +140,7 @@ def fork(birth: Birth) -> Child:
 
 
 @contextlib.contextmanager
-def _children_in(enter: Callable[[], None] | None) -> Iterator[None]:
+def children_in(enter: Callable[[], None] | None) -> Iterator[None]:
     """Let the children of this thread, and of no other, be born in another pid namespace (pid_namespaces(7))."""
     if enter is None:
         yield
@@ -217,7 +219,7 @@ def _beget(birth: Birth, plan: Sequence[Step], report: int) -> int:
     try:
         if birth.outer is not None:
             return fork_between(birth.outer, birth.pid_namespace, become)
-        with _children_in(birth.pid_namespace):
+        with children_in(birth.pid_namespace):
             pid = os.fork()
             if pid == 0:
                 become()
@@ -226,7 +228,13 @@ def _beget(birth: Birth, plan: Sequence[Step], report: int) -> int:
         set_signal_mask(mask)
 
 
-def _open_pidfd(pid: int) -> int:
+def open_pidfd(pid: int) -> int:
+    """Give a pidfd of a child that was just made, or else end that.
+
+    Raises:
+        ChildProcessError: the child is gone unseen, because this process ignores SIGCHLD.
+        OSError: no descriptor is to be had.
+    """
     try:
         return above_streams(os.pidfd_open(pid))
     except ProcessLookupError as error:
@@ -246,7 +254,7 @@ def _become(program: Program, plan: Sequence[Step], mask: bytes, report: int) ->
         gc.disable()
         for step, act in plan:  # noqa: B007 - read by the handlers below
             act()
-        step = _EXECUTE
+        step = EXECUTE
         set_signal_mask(mask)
         _execute(program)
     except OSError as error:
@@ -272,7 +280,7 @@ def _execute(program: Program) -> NoReturn:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(path):
                 continue
-            error.filename = path if isinstance(path, bytes) else None
+            error.filename = path
             refused = error
             if error.errno != errno.EACCES:
                 break
@@ -281,7 +289,7 @@ def _execute(program: Program) -> NoReturn:
 
 def _report(pipe: int, step: str, error: OSError) -> None:
     thing = error.filename if isinstance(error.filename, str | bytes) else ""
-    head = _head(thing) if step == _EXECUTE and thing else b""
+    head = _head(thing) if step == EXECUTE and thing else b""
     os.write(pipe, Failure(step, error.errno or 0, os.fsdecode(thing), head).dumps())
 
 

@@ -12,19 +12,7 @@ import os
 import struct
 from typing import Final, NamedTuple
 
-_BASE: Final = 0x400000
-_PAGE: Final = 0x10000  # the largest that aarch64 has; a segment is aligned to it
-
-# elf(5)
-_IDENT: Final = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)  # ELFCLASS64, ELFDATA2LSB, EV_CURRENT
-_EHDR: Final = struct.Struct("<16sHHIQQQIHHHHHH")
-_PHDR: Final = struct.Struct("<IIQQQQQQ")
-_ET_EXEC: Final = 2
-_PT_LOAD: Final = 1
-_PT_GNU_STACK: Final = 0x6474E551
-_PF_X: Final = 1
-_PF_W: Final = 2
-_PF_R: Final = 4
+from jailkit.linux.tiny import static_program
 
 # `struct sigaction` of the kernel: handler SIG_IGN, no flags, no restorer, nothing in the mask.
 _ACTION: Final = struct.pack("<QQQQ", 1, 0, 0, 0)
@@ -90,13 +78,4 @@ def idle_program(machine: str | None = None) -> bytes:
     code = _CODES.get(name)
     if code is None:
         raise OSError(errno.ENOEXEC, f"no idle program for {name}")
-    start = _EHDR.size + 2 * _PHDR.size
-    body = code.text + _ACTION
-    size = start + len(body)
-    header = _EHDR.pack(
-        _IDENT, _ET_EXEC, code.machine, 1, _BASE + start, _EHDR.size, 0, 0, _EHDR.size, _PHDR.size, 2, 0, 0, 0
-    )
-    # One segment, headers and all. The other entry keeps the stack from being executable.
-    load = _PHDR.pack(_PT_LOAD, _PF_R | _PF_X, 0, _BASE, _BASE, size, size, _PAGE)
-    stack = _PHDR.pack(_PT_GNU_STACK, _PF_R | _PF_W, 0, 0, 0, 0, 0, 16)
-    return header + load + stack + body
+    return static_program(code.machine, code.text + _ACTION)
