@@ -11,7 +11,10 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from jailkit.linux.launch import Launched
 
 TITLE: Final = b"jailkit-init"
 _LONGEST: Final = 512  # bytes of a command line that may be one of ours
@@ -20,10 +23,21 @@ _PATIENCE: Final = 5.0  # seconds for a killed init to be gone, with all its nam
 
 
 class Init(NamedTuple):
-    """The PID 1 of an instance, as this process's pid namespace numbers it; close `pidfd` after use."""
+    """The PID 1 of an instance, as this process's pid namespace numbers it; close `pidfd` after use.
+
+    Attributes:
+        launched: only of one that may still be making its instance; to be closed too.
+    """
 
     pid: int
     pidfd: int
+    launched: Launched | None = None
+
+    def close(self) -> None:
+        """Close all that is open."""
+        os.close(self.pidfd)
+        if self.launched is not None:
+            self.launched.close()
 
 
 def inits(title: str, ids: tuple[int, int] | None) -> Iterator[tuple[str, Init]]:

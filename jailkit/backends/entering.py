@@ -6,8 +6,10 @@ them: `jailkit exec` is to cost little more than the command.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -127,6 +129,12 @@ class RunningChild(NamedTuple):
     def send(self, number: int) -> None:
         """Signal the command's process group; at `chroot-root`, which gives it none, the command alone."""
         self.child.send(number)
+
+    def abandon(self) -> None:
+        """Kill the command, whatever it has come to, instead of waiting for it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
+        self.wait()
 
     def wait(self, signals: Signals | None = None) -> ExecResult:
         """Wait for the command, and attend to `signals` meanwhile. Call it once, in the thread that started it.

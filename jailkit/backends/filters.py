@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from jailkit.errors import StateError
@@ -11,6 +11,7 @@ from jailkit.linux.libc import SeccompFilter, seccomp_set_mode_filter
 if TYPE_CHECKING:
     from jailkit.store import Jail
 
+_KEPT: Final = 8  # filters that a process keeps at hand
 _POLICIES: Final = {"lxc-privileged": "privileged"}
 
 
@@ -40,12 +41,17 @@ def filter_of(jail: Jail) -> partial[None] | None:
         return None
     try:
         with open(f"{jail.directory}/seccomp.bpf", "rb", buffering=0) as file:
-            return partial(seccomp_set_mode_filter, SeccompFilter(file.read()))
+            return partial(seccomp_set_mode_filter, _filter(file.read()))
     except OSError as error:
         raise StateError(
             f"cannot enter jail {jail.name}: its filter of system calls: {error.strerror}",
             resolution=jail.renewal,
         ) from error
+
+
+@lru_cache(maxsize=_KEPT)
+def _filter(bpf: bytes) -> SeccompFilter:
+    return SeccompFilter(bpf)
 
 
 def _policy_of(jail: Jail) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.accounts import find_account
 from jailkit.backends.census import Init
-from jailkit.backends.instance import find_init, init_gone, ways_into
+from jailkit.backends.instance import end_init, find_init, init_gone, ways_into
 from jailkit.backends.namespaced import Namespaced
 from jailkit.backends.view import namespaces_of, view_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import BackendName
-from jailkit.linux.launch import Blueprint, failure_of, launch, launch_apart
+from jailkit.linux.launch import Blueprint, Launched, launch, launch_apart
 from jailkit.linux.userns import IdMap, Owners, make_owners
 from jailkit.store.privilege import outer_namespace
 
@@ -38,7 +38,7 @@ class HardenedBackend(Namespaced):
     name: ClassVar[BackendName] = "chroot"
 
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
-        """Fork the init of an instance.
+        """Start the init of an instance. It makes that by itself; who is to do something to it, waits here until then.
 
         Raises:
             BackendError: it could not be made.
@@ -49,6 +49,7 @@ class HardenedBackend(Namespaced):
                 blueprint = Blueprint(
                     view=view_of(jail, ephemeral=ephemeral),
                     owners=_owners_of(jail, outer),
+                    maps=_maps_of(jail, (os.geteuid(), os.getegid())),
                     namespaces=namespaces_of(jail.runtime.isolation, user=False),
                     hostname=jail.name,
                     title=leaf.name,
@@ -57,30 +58,40 @@ class HardenedBackend(Namespaced):
                     outer=outer,
                     rooted=not jail.has_one_id,
                 )
-                return _launched(jail, blueprint) if transient else _launched_apart(jail, blueprint, leaf)
+                return self._launched(jail, blueprint, leaf) if transient else _launched_apart(jail, blueprint, leaf)
         except OSError as error:
             raise BackendError(f"cannot make namespaces for jail {jail.name}: {error.strerror}") from error
 
+    def _launched(self, jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
+        launched = launch(blueprint)
+        init = Init(launched.child.pid, launched.child.pidfd, launched)
+        # An ordinary user enters from the user namespace above that of the init, which has to be there then.
+        if blueprint.outer is None and jail.runtime.isolation.network != "bridge":
+            return init
+        if why := self.unmade(jail, leaf, launched):
+            end_init(init)
+            init.close()
+            raise why
+        return init
 
-def _launched(jail: Jail, blueprint: Blueprint) -> Init:
-    child = launch(blueprint)
-    if failure := failure_of(child):
-        os.waitpid(child.pid, 0)
-        os.close(child.pidfd)
-        raise _not_made(jail, failure)
-    return Init(child.pid, child.pidfd)
+    def unmade(self, jail: Jail, leaf: Group, launched: Launched) -> BackendError | None:
+        """Wait for an instance that is being made, and say why that failed, if it did."""
+        failure = launched.failure()
+        return _not_made(jail, leaf, failure) if failure else None
 
 
 def _launched_apart(jail: Jail, blueprint: Blueprint, leaf: Group) -> Init:
     if failure := launch_apart(blueprint):
-        raise _not_made(jail, failure)
+        raise _not_made(jail, leaf, failure)
     init = find_init(leaf, jail.ids)
     if init is None:
         raise init_gone(jail, leaf)
     return init
 
 
-def _not_made(jail: Jail, failure: Failure) -> BackendError:
+def _not_made(jail: Jail, leaf: Group, failure: Failure) -> BackendError:
+    if failure.number == errno.ECHILD:
+        return init_gone(jail, leaf)
     thing = f"{failure.thing}: " if failure.thing else ""
     return BackendError(
         f"cannot enter jail {jail.name}: cannot {failure.step}: {thing}{os.strerror(failure.number)}",
@@ -88,17 +99,25 @@ def _not_made(jail: Jail, failure: Failure) -> BackendError:
     )
 
 
-def _owners_of(jail: Jail, outer: int | None) -> Owners:
+def _range_of(jail: Jail) -> tuple[int, int]:
     if jail.ids is None:
         raise StateError(f"cannot start jail {jail.name}: it has no range of ids of its own", resolution=jail.renewal)
+    return jail.ids
+
+
+def _owners_of(jail: Jail, outer: int | None) -> Owners:
     if outer is None:
-        return _owners(jail.ids)
+        return _owners(_range_of(jail))
+    return _owners_within(outer, *_maps_of(jail, (0, 0)))  # The caller is 0 out there.
+
+
+def _maps_of(jail: Jail, caller: tuple[int, int]) -> tuple[IdMap, IdMap]:
+    """Give the maps of the jail's uids and gids, where the caller has those."""
     if jail.has_one_id:
         account = find_account(jail, None)
-        # The caller is 0 out there.
-        return _owners_within(outer, IdMap(account.uid, 0, 1), IdMap(account.gid, 0, 1))
-    ids = IdMap(0, *jail.ids)
-    return _owners_within(outer, ids, ids)
+        return IdMap(account.uid, caller[0], 1), IdMap(account.gid, caller[1], 1)
+    base, size = _range_of(jail)
+    return IdMap(0, base, size), IdMap(0, base, size)
 
 
 @lru_cache(maxsize=_KEPT)

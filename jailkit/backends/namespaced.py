@@ -6,13 +6,14 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.base import ExecRequest, ExecResult, Gap, Status
 from jailkit.backends.census import Init, gone
 from jailkit.backends.connected import connect, disconnect, sweep_bridge
-from jailkit.backends.entering import RunningChild, start_command, translate
+from jailkit.backends.entering import start_command, translate
 from jailkit.backends.filters import compile_filter, filter_of
+from jailkit.backends.inside import Instance, RunningInside
 from jailkit.backends.instance import (
     MAIN,
     MOMENT,
@@ -33,65 +34,21 @@ from jailkit.backends.instance import (
     ways_into,
 )
 from jailkit.backends.parts import check_enterable, check_parts, limits_of
-from jailkit.backends.reasons import Marks, explained
 from jailkit.backends.rooted import stats_of
 from jailkit.backends.view import namespaces_of
 from jailkit.errors import BackendError, StateError
 from jailkit.levels import LEVELS, BackendName
 from jailkit.linux.cgroup import Group
 from jailkit.linux.figures import Stats
-from jailkit.linux.launch import by_joining
-from jailkit.linux.wait import Signals
+from jailkit.linux.join import by_joining
 
 if TYPE_CHECKING:
     from jailkit.linux.enter import Way
+    from jailkit.linux.launch import Launched
     from jailkit.plan.model import Plan
     from jailkit.store import Jail
 
 _OTHERS: Final = 0.5  # seconds for which who ends a jail lets others make their groups, to remove its own
-
-
-class Instance(NamedTuple):
-    """A living instance: its group, its init, and whether it is there for one command only."""
-
-    leaf: Group
-    init: Init
-    transient: bool
-
-
-class RunningInside(NamedTuple):
-    """A command in an instance that was started and not waited for yet."""
-
-    backend: Namespaced
-    command: RunningChild
-    instance: Instance
-    before: Marks
-
-    @property
-    def timeout(self) -> float | None:
-        """As the command's."""
-        return self.command.timeout
-
-    def begun(self) -> bool:
-        """As the command's."""
-        return self.command.begun()
-
-    def send(self, number: int) -> None:
-        """As the command's."""
-        self.command.send(number)
-
-    def wait(self, signals: Signals | None = None) -> ExecResult:
-        """Wait for the command, and end its instance if that was its own.
-
-        Raises:
-            BackendError: as the command's, or the instance does not end.
-        """
-        jail, instance = self.command.jail, self.instance
-        try:
-            result = self.command.wait(signals)
-            return explained(result, marks_of(instance.leaf, jail.runtime.limits).since(self.before))
-        finally:
-            self.backend.leave(jail, instance)
 
 
 class Namespaced(ABC):
@@ -105,15 +62,19 @@ class Namespaced(ABC):
         Raises:
             BackendError: a limit does not hold, or no group can be made.
         """
-        make_leaf(jail, leaf, limits_of(jail))
+        make_leaf(jail, leaf, limits_of(jail, leaf.host))
 
     @abstractmethod
     def launch(self, jail: Jail, leaf: Group, *, transient: bool, ephemeral: bool) -> Init:
-        """Make an instance in a group that is there.
+        """Make an instance in a group that is there, or begin to.
 
         Raises:
             BackendError: it could not be made; nothing is left of it.
         """
+
+    def unmade(self, jail: Jail, leaf: Group, launched: Launched) -> BackendError | None:
+        """Wait for an instance that `launch` has begun to make, and say why that failed, if it did."""
+        raise NotImplementedError
 
     def dismantle(self, jail: Jail, leaf: Group) -> None:
         """Kill an instance and remove all that was made for it. Can be repeated.
@@ -255,14 +216,34 @@ class Namespaced(ABC):
         try:
             before = marks_of(instance.leaf, jail.runtime.limits)
             with (
-                _gone_if_ended(jail, instance),
+                self._explaining(jail, instance),
                 ways_into(instance.leaf) as ways,
                 outer_of(instance.init) as outer,
             ):
                 way = self._way(jail, instance, ways)._replace(outer=outer)
-                return RunningInside(self, start_command(jail, entering, way, request), instance, before)
+                command = start_command(jail, entering, way, request)
+            if why := self._unmade(jail, instance):
+                command.abandon()
+                raise why
+            return RunningInside(self, command, instance, before)
         except BaseException:
             self.leave(jail, instance)
+            raise
+
+    def _unmade(self, jail: Jail, instance: Instance) -> BackendError | None:
+        launched = instance.init.launched
+        return self.unmade(jail, instance.leaf, launched) if launched else None
+
+    @contextlib.contextmanager
+    def _explaining(self, jail: Jail, instance: Instance) -> Iterator[None]:
+        """Say so where a command could not be started because its instance's init has ended, or its group is gone."""
+        try:
+            yield
+        except (BackendError, OSError) as error:
+            if gone(instance.init.pidfd, MOMENT):
+                raise self._unmade(jail, instance) or init_gone(jail, instance.leaf) from error
+            if isinstance(error, OSError):
+                raise BackendError(f"cannot enter jail {jail.name}: its cgroup: {error.strerror}") from error
             raise
 
     def leave(self, jail: Jail, instance: Instance) -> None:
@@ -276,11 +257,12 @@ class Namespaced(ABC):
                 end_init(instance.init)
                 self.dismantle(jail, instance.leaf)
         finally:
-            os.close(instance.init.pidfd)
+            instance.init.close()
 
     def _way(self, jail: Jail, instance: Instance, tasks: Sequence[int]) -> Way:
         user = LEVELS[jail.level].user_namespace
-        return by_joining(instance.init.pidfd, namespaces_of(jail.runtime.isolation, user=user), tasks)
+        namespaces = namespaces_of(jail.runtime.isolation, user=user)
+        return by_joining(instance.init.pidfd, namespaces, tasks, instance.init.launched)
 
     def _instance(self, jail: Jail, request: ExecRequest) -> Instance:
         group = group_of(jail)
@@ -307,7 +289,7 @@ class Namespaced(ABC):
                 connect(jail, leaf.name, init.pid)
             except BaseException:
                 end_init(init)
-                os.close(init.pidfd)
+                init.close()
                 raise
         except BaseException:
             self.dismantle(jail, leaf)
@@ -332,16 +314,3 @@ def sweep(patience: float = 0.0) -> None:
     """
     sweep_groups(patience)
     sweep_bridge()
-
-
-@contextlib.contextmanager
-def _gone_if_ended(jail: Jail, instance: Instance) -> Iterator[None]:
-    """Say so where a command could not be started because the init of its instance has ended, and its group is gone."""
-    try:
-        yield
-    except (BackendError, OSError) as error:
-        if gone(instance.init.pidfd, MOMENT):
-            raise init_gone(jail, instance.leaf) from error
-        if isinstance(error, OSError):
-            raise BackendError(f"cannot enter jail {jail.name}: its cgroup: {error.strerror}") from error
-        raise

@@ -32,6 +32,10 @@ _EVERY_SIGNAL: Final = range(1, signal.NSIG)
 _IGNORED_BY_PYTHON: Final = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
 
 
+class Fd(int):
+    """A descriptor, where it is an argument of a step."""
+
+
 class Identity(NamedTuple):
     """Whom the command runs as: numbers, supplementary groups included; None where those cannot be changed."""
 
@@ -75,7 +79,7 @@ def by_chroot(root: int) -> Way:
     return Way(
         (
             # The descriptor was opened once, so that no rename meanwhile leads to another tree (chroot(2)).
-            ("enter the jail's tree", partial(os.fchdir, root)),
+            ("enter the jail's tree", partial(os.fchdir, Fd(root))),
             ("change the root to the jail's tree", partial(os.chroot, ".")),
             ("change to the jail's /", partial(os.chdir, "/")),
         )
@@ -122,7 +126,7 @@ def steps(entering: Entering, way: Way) -> list[Step]:
         # As the user of the jail, so that a directory closed to that user is refused.
         (
             f"change to the directory {entering.workdir}",
-            partial(_go_home if entering.at_home else os.chdir, os.fsencode(entering.workdir)),
+            partial(go_home if entering.at_home else os.chdir, os.fsencode(entering.workdir)),
         ),
         *_signal_steps(entering.confinement),
     ]
@@ -179,7 +183,7 @@ def _care_steps(confinement: Confinement | None, parent: int) -> list[Step]:
     for number, value in within_present((*confinement.limits, (resource.RLIMIT_CORE, 0))):
         result.append(("set a resource limit", partial(resource.setrlimit, number, (value, value))))
     # After the credentials, because their change clears it (PR_SET_PDEATHSIG(2const)).
-    result.append(("tie the command to its caller", partial(_die_with, parent)))
+    result.append(("tie the command to its caller", partial(die_with, parent)))
     return result
 
 
@@ -190,7 +194,7 @@ def filter_steps(confinement: Confinement | None, *, privileged: bool) -> list[S
     return [("filter the system calls", confinement.load_filter)]
 
 
-def _go_home(path: bytes) -> None:
+def go_home(path: bytes) -> None:
     """Change to a user's home; one that is absent or closed to the user leaves the command in /, as with login(1)."""
     try:
         os.chdir(path)
@@ -199,7 +203,8 @@ def _go_home(path: bytes) -> None:
             raise
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """End with the thread that made this process, whose parent is to have this number here."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)  # It ended before the call above, so no signal will come.
@@ -208,9 +213,10 @@ def _die_with(parent: int) -> None:
 def _signal_steps(confinement: Confinement | None) -> list[Step]:
     """Give back dispositions: all of them, or without care only the two that Python itself changed."""
     numbers = _EVERY_SIGNAL if confinement else _IGNORED_BY_PYTHON
-    return [("reset the signals", partial(_reset_signals, numbers))]
+    return [("reset the signals", partial(reset_signals, numbers))]
 
 
-def _reset_signals(numbers: Sequence[int]) -> None:
+def reset_signals(numbers: Sequence[int]) -> None:
+    """Give signals their default dispositions."""
     for number in numbers:
         default_signal(number)

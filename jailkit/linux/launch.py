@@ -1,4 +1,4 @@
-"""Making an instance, which is namespaces with a PID 1 that only sleeps and a view of its own; and joining one.
+"""Making an instance, which is namespaces with a PID 1 that only sleeps and a view of its own.
 
 Commands are never PID 1, to which the kernel passes no signal that it has no handler for (pid_namespaces(7)).
 """
@@ -8,18 +8,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
-import select
-import signal
-import struct
-from collections.abc import Sequence
 from functools import cache, partial
 from typing import Final, NamedTuple, NoReturn
 
-from jailkit.linux.capabilities import limit_bounding_set, limit_capabilities
-from jailkit.linux.enter import Way, leave_keys
-from jailkit.linux.fork import Birth, Child, Failure, Program, Step, above_streams, close_others, fork, pipe
+from jailkit.linux.fork import Child, Failure, above_streams, pipe
+from jailkit.linux.hidden import stand_ins
 from jailkit.linux.idle import idle_program
+from jailkit.linux.initscript import NAME, Outline, init_script
+from jailkit.linux.join import TIED, await_whole
 from jailkit.linux.libc import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -28,38 +24,26 @@ from jailkit.linux.libc import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
-    PR_SET_DUMPABLE,
-    PR_SET_NO_NEW_PRIVS,
-    PR_SET_PDEATHSIG,
-    prctl,
-    sethostname,
-    setns,
-    socket,
     unshare,
 )
-from jailkit.linux.mounting import MS_PRIVATE, MS_REC, mount
-from jailkit.linux.userns import Owners
-from jailkit.linux.view import Trees, View
+from jailkit.linux.script import Script
+from jailkit.linux.scripted import Placement, spawn_script
+from jailkit.linux.userns import IdMap, Owners
+from jailkit.linux.view import View, lower_of
 
 NAMESPACES: Final = {
     "mount": CLONE_NEWNS, "pid": CLONE_NEWPID, "ipc": CLONE_NEWIPC, "uts": CLONE_NEWUTS, "net": CLONE_NEWNET,
     "user": CLONE_NEWUSER, "cgroup": CLONE_NEWCGROUP,
 }  # fmt: skip
-_PLACE: Final = "/proc"  # a directory that every host has, covered by the jail's tree until that is the root
 _READY: Final = b"ready"
-_AF_INET: Final = 2
-_SOCK_DGRAM: Final = 2
-_SIOCGIFFLAGS: Final = 0x8913
-_SIOCSIFFLAGS: Final = 0x8914
-_IFF_UP: Final = 1
-_IFREQ: Final = "16sh14x"
 
 
 class Blueprint(NamedTuple):
     """What an instance is to be.
 
     Attributes:
-        owners: of files and of all that is made; None stays in the caller's user namespace.
+        owners: of files and of all that is made.
+        maps: of their uids and gids, as the host numbers them.
         title: argument of the init, by which others know it.
         namespaces: CLONE_NEW* flags of those to make besides the user and pid namespaces.
         tasks: descriptors of the files of cgroups through which to join.
@@ -69,7 +53,8 @@ class Blueprint(NamedTuple):
     """
 
     view: View
-    owners: Owners | None
+    owners: Owners
+    maps: tuple[IdMap, IdMap]
     namespaces: int
     hostname: str
     title: str
@@ -79,20 +64,90 @@ class Blueprint(NamedTuple):
     rooted: bool = True
 
 
-def launch(blueprint: Blueprint) -> Child:
-    """Fork the init of a new instance; `failure_of` tells when it is ready, and whether.
+class Launched:
+    """The init of an instance, which may still be making that.
+
+    Args:
+        child: itself; in its `failure` is what its script says.
+        ready: the pipe for good news.
+        script: what it plays.
+    """
+
+    __slots__ = ("_script", "_tied", "child", "ready")
+
+    def __init__(self, child: Child, ready: int, script: Script) -> None:
+        self.child = child
+        self.ready = ready
+        self._script = script
+        self._tied = False
+
+    def await_tied(self) -> None:
+        """Wait until it ends with the caller; before that, no other child is to be made.
+
+        Raises:
+            OSError: ECANCELED, it has ended.
+        """
+        if not self._tied:
+            if os.read(self.ready, 1) != TIED:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            self._tied = True
+
+    def failure(self) -> Failure | None:
+        """Wait until the instance is whole, or could not be made: then why. Once."""
+        answer = b""
+        while part := os.read(self.child.failure, 64):
+            answer += part
+        if answer:
+            return self._script.failure(answer)
+        try:
+            self.await_tied()
+            await_whole(self.ready)
+        except OSError:
+            return Failure("go on", errno.ECHILD)  # It was killed.
+        return None
+
+    def close(self) -> None:
+        """Close the pipes."""
+        os.close(self.child.failure)
+        os.close(self.ready)
+
+
+def launch(blueprint: Blueprint) -> Launched:
+    """Start the init of a new instance, which then makes the rest of it.
 
     The namespaces are made with the rights of the user namespace, so that what is mounted before it is entered, the
     tree and /proc, stays out of its reach.
 
     Raises:
-        OSError: no process or no descriptor is to be had, or no pid namespace.
+        OSError: no process or no descriptor is to be had, no pid namespace, or a part of the view is not there.
     """
-    idle = _idle()  # Two threads that come first may each have one of their own.
-    program = Program((idle,), (b"jailkit-init", os.fsencode(blueprint.title)), {})
-    trees = Trees(blueprint.view, blueprint.owners if blueprint.outer is None else None)
-    plan = partial(_init_steps, blueprint, idle, trees)
-    return fork(Birth(program, plan, True, True, partial(unshare, CLONE_NEWPID), blueprint.outer))
+    view, mapped = blueprint.view, blueprint.outer is None
+    parts = (view.root, *view.grafts) if view.ephemeral else ()
+    script = init_script(
+        Outline(
+            view=view,
+            stand_ins=stand_ins(),
+            lowers=tuple(lower_of(part, blueprint.maps, mapped=mapped) for part in parts),
+            mapped=mapped,
+            rooted=blueprint.rooted,
+            namespaces=blueprint.namespaces,
+            hostname=blueprint.hostname,
+            tasks=len(blueprint.tasks),
+            tied=blueprint.tied,
+        )
+    )
+    ready, say_so = pipe()
+    try:
+        handed = (say_so, _idle(), blueprint.owners.everyone, blueprint.owners.all_but_root, *blueprint.tasks)
+        enter = partial(unshare, CLONE_NEWPID)
+        title = os.fsencode(blueprint.title)
+        child = spawn_script(script, Placement(NAME, title, handed, pid_namespace=enter, outer=blueprint.outer))
+    except BaseException:
+        os.close(ready)
+        raise
+    finally:
+        os.close(say_so)
+    return Launched(child, ready, script)
 
 
 def launch_apart(blueprint: Blueprint) -> Failure | None:
@@ -117,42 +172,13 @@ def launch_apart(blueprint: Blueprint) -> Failure | None:
 def _launch_and_report(blueprint: Blueprint, report: int) -> NoReturn:
     record = b""
     try:
-        failure = failure_of(launch(blueprint))
+        failure = launch(blueprint).failure()
         record = failure.dumps() if failure else _READY
     except OSError as error:
         record = Failure("make its namespaces", error.errno or errno.EIO).dumps()
     finally:
         os.write(report, record)
         os._exit(0)
-
-
-def failure_of(child: Child) -> Failure | None:
-    """Wait until a child has become its program, or has failed to; closes its pipe."""
-    with os.fdopen(child.failure, "rb") as file:
-        record = file.read()
-    return Failure.loads(record) if record else None
-
-
-def by_joining(pidfd: int, namespaces: int, tasks: Sequence[int]) -> Way:
-    """Enter the namespaces of the process behind a pidfd, and cgroups by descriptors of their files."""
-    return Way(
-        (
-            _unseen(),
-            ("join the jail's cgroup", partial(_join, tasks)),
-            ("enter the jail's namespaces", partial(setns, pidfd, namespaces & ~CLONE_NEWPID)),
-        ),
-        partial(setns, pidfd, CLONE_NEWPID),
-    )
-
-
-def _unseen() -> Step:
-    """Keep the jail's processes from looking into the caller's memory and descriptors, until execve(2)."""
-    return "be closed to the jail's processes", partial(prctl, PR_SET_DUMPABLE, 0)
-
-
-def _join(tasks: Sequence[int]) -> None:
-    for descriptor in tasks:
-        os.write(descriptor, b"0")
 
 
 @cache
@@ -162,87 +188,3 @@ def _idle() -> int:
     os.write(descriptor, idle_program())
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor
-
-
-def _init_steps(blueprint: Blueprint, idle: int, trees: Trees, report: int) -> list[Step]:
-    owners, namespaces = blueprint.owners, blueprint.namespaces
-    return [
-        ("start a session", os.setsid),
-        ("open /dev/null", _null_streams),
-        _unseen(),
-        ("join the jail's cgroup", partial(_join, blueprint.tasks)),
-        # What is opened there is beyond the jail's root, as its namespaces are below those of an outer one.
-        *([("make a mount namespace", _own_mounts)] if blueprint.outer is not None else []),
-        ("open the jail's tree and its mounts", trees.open),
-        ("make a /proc", trees.make_proc),
-        *([("enter the user namespace", partial(_enter, owners.everyone, blueprint.rooted))] if owners else []),
-        ("make namespaces", partial(unshare, namespaces)),
-        *([("set the host name", partial(sethostname, blueprint.hostname))] if namespaces & CLONE_NEWUTS else []),
-        *([("bring up the loopback interface", _loopback_up)] if namespaces & CLONE_NEWNET else []),
-        ("keep its mounts to itself", _keep_mounts),
-        ("put the jail's tree and its mounts together", partial(trees.assemble, _PLACE)),
-        ("make /dev and /proc", trees.furnish),
-        ("enter the jail's tree", trees.enter),
-        *_harmless_steps(),
-        ("close descriptors", partial(close_others, report, idle)),
-        *([("tie the jail to its caller", partial(_die_with_reader, report))] if blueprint.tied else []),
-    ]
-
-
-def _null_streams() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(null, number)
-    if null >= 3:
-        os.close(null)
-
-
-def _own_mounts() -> None:
-    unshare(CLONE_NEWNS)
-    _keep_mounts()
-
-
-def _keep_mounts() -> None:
-    mount("none", "/", "none", MS_REC | MS_PRIVATE)
-
-
-def _enter(userns: int, rooted: bool) -> None:
-    setns(userns, CLONE_NEWUSER)
-    if rooted:
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-
-
-def _loopback_up() -> None:
-    """Bring up `lo` (netdevice(7))."""
-    control = socket(_AF_INET, _SOCK_DGRAM)
-    try:
-        answer = fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack(_IFREQ, b"lo", 0))
-        flags = struct.unpack(_IFREQ, answer)[1]
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack(_IFREQ, b"lo", flags | _IFF_UP))
-    finally:
-        os.close(control)
-
-
-def _harmless_steps() -> list[Step]:
-    """Take from a process that only sleeps all that another could make use of."""
-    return [
-        ("leave the caller's keys", leave_keys),
-        ("limit the bounding set", partial(limit_bounding_set, 0)),
-        ("limit the capabilities", partial(limit_capabilities, 0)),
-        ("set no_new_privs", partial(prctl, PR_SET_NO_NEW_PRIVS, 1)),
-        ("set a resource limit", partial(resource.setrlimit, resource.RLIMIT_CORE, (0, 0))),
-    ]
-
-
-def _die_with_reader(report: int) -> None:
-    """End with the thread that made this process, also where that was over before this call.
-
-    Its own parent's number, 0, does not tell an init that; but the pipe has lost its reader then.
-    """
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    poll = select.poll()
-    poll.register(report, 0)
-    if poll.poll(0):
-        os._exit(128 + signal.SIGKILL)

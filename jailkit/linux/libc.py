@@ -11,7 +11,7 @@ from typing import Any, Final
 _BPF_MAXINSNS: Final = 4096
 
 # linux/capability.h
-_LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
 # linux/fcntl.h
 AT_FDCWD: Final = -100
@@ -52,7 +52,7 @@ CLONE_NEWUTS: Final = 0x04000000
 CLONE_PARENT: Final = 0x00008000
 
 # linux/seccomp.h
-_SECCOMP_MODE_FILTER: Final = 2
+SECCOMP_MODE_FILTER: Final = 2
 
 # signal.h of glibc and musl: a sigset_t has 1024 bits.
 ALL_SIGNALS: Final = b"\xff" * 128
@@ -98,12 +98,12 @@ class SeccompFilter:
         OSError: EINVAL, when the bytes cannot be such an array.
     """
 
-    __slots__ = ("_bytes", "_program", "address")
+    __slots__ = ("_program", "address", "bpf")
 
     def __init__(self, bpf: bytes) -> None:
         if not bpf or len(bpf) % 8 or len(bpf) // 8 > _BPF_MAXINSNS:
             raise OSError(errno.EINVAL, f"seccomp: {len(bpf)} bytes are no program")
-        self._bytes = bpf  # Kept alive: the structure has but a pointer.
+        self.bpf = bpf  # Kept alive: the structure has but a pointer.
         self._program = _SockFprog(len(bpf) // 8, bpf)
         self.address: int = ctypes.addressof(self._program)
 
@@ -226,7 +226,7 @@ def seccomp_set_mode_filter(program: SeccompFilter) -> None:
     Raises:
         OSError: EACCES without no_new_privs and without CAP_SYS_ADMIN; EINVAL for a program that the kernel refuses.
     """
-    check(_prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program.address, 0, 0), "seccomp")
+    check(_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program.address, 0, 0), "seccomp")
 
 
 def set_signal_mask(mask: bytes) -> bytes:
@@ -248,7 +248,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set the calling thread's three capability sets from bit masks (capset(2))."""
     sets = (effective, permitted, inheritable)
     data = (_CapData * 2)(_CapData(*(s & 0xFFFFFFFF for s in sets)), _CapData(*(s >> 32 for s in sets)))
-    check(_capset(_CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), data), "capset")
+    check(_capset(_CapHeader(LINUX_CAPABILITY_VERSION_3, 0), data), "capset")
 
 
 def unshare(flags: int) -> None:

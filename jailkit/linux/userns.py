@@ -39,6 +39,13 @@ class Owners:
             os.close(descriptor)
 
 
+class OwnerNumbers(NamedTuple):
+    """The numbers of such descriptors where another process holds them."""
+
+    everyone: int
+    all_but_root: int
+
+
 def make_owners(base: int, size: int) -> Owners:
     """Make both namespaces for the ids from `base` on.
 

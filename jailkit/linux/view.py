@@ -1,20 +1,21 @@
 """What the processes of an instance see as their file system: described as data, then opened, then put together.
 
 The trees are opened with the rights of the caller and before its user namespace is left; they are put together in a
-mount namespace of the instance's own, so that the kernel cleans up. Nothing here follows a link out of the tree.
+mount namespace of the instance's own, so that the kernel cleans up. Nothing here follows a link out of the tree, and
+nothing depends on what a call gives: they may be made at once, or recorded and made later by another process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, LXCFS, stand_ins
-from jailkit.linux.libc import AT_FDCWD, RESOLVE_IN_ROOT, openat2
+from jailkit.linux.calls import Calls
+from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, LXCFS
+from jailkit.linux.libc import AT_FDCWD
 from jailkit.linux.mounting import (
     AT_RECURSIVE,
     MNT_DETACH,
@@ -25,13 +26,9 @@ from jailkit.linux.mounting import (
     MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
     mount_setattr,
-    move_mount,
-    new_mount,
     open_tree,
-    pivot_root,
-    umount2,
 )
-from jailkit.linux.userns import IdMap, Owners, make_userns
+from jailkit.linux.userns import IdMap, OwnerNumbers, Owners, make_userns
 
 _LINKS: Final = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
@@ -39,6 +36,7 @@ _LINKS: Final = {
 }  # fmt: skip
 _SHM: Final = "64m"
 _UPPER: Final = "1g"
+_NOBODY: Final = 65534  # what the kernel shows for an id that is not mapped (overflowuid of proc_sys_kernel(5))
 
 
 class Graft(NamedTuple):
@@ -81,23 +79,60 @@ class View(NamedTuple):
     setuid: bool = False
 
 
+class Lower(NamedTuple):
+    """What a tree is over which memory is laid; the ids as whoever lays it has to give them to chown(2)."""
+
+    folder: bool
+    uid: int
+    gid: int
+    mode: int
+
+
+def lower_of(graft: Graft, maps: tuple[IdMap, IdMap], *, mapped: bool) -> Lower:
+    """Look at a tree that is to be put together in a user namespace with these maps of uids and of gids.
+
+    Its mount maps ids, if it is `mapped` and not shifted; else its files have the ids that the maps name as outside.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = os.stat(graft.source)
+    if mapped and not graft.shifted:
+        first = 0 if _shows_root(graft) else 1
+        maps = (IdMap(first, first, maps[0].size - first), IdMap(first, first, maps[1].size - first))
+    uid, gid = _inside(status.st_uid, maps[0]), _inside(status.st_gid, maps[1])
+    return Lower(stat.S_ISDIR(status.st_mode), uid, gid, stat.S_IMODE(status.st_mode))
+
+
+def _inside(number: int, ids: IdMap) -> int:
+    return number - ids.outside + ids.inside if 0 <= number - ids.outside < ids.size else _NOBODY
+
+
+def _shows_root(graft: Graft) -> bool:
+    """Tell whether files of root's are root's there: not where the jail may write to what is not its own."""
+    return graft.own or graft.read_only
+
+
 class Trees:
     """The parts of a view as detached mounts, and how they come together.
 
     With `owners`, the ids on disk are those inside, but for what is `shifted`; without, they are the host's.
     """
 
-    def __init__(self, view: View, owners: Owners | None) -> None:
+    def __init__(self, view: View, owners: Owners | OwnerNumbers | None, calls: Calls) -> None:
         self._view = view
         self._owners = owners
+        self._calls = calls
         self._grafts: list[int] = []
         self._devices: list[int] = []
         self._stand_ins: list[_Share] = []
         self._root = -1
         self._proc = -1
 
-    def open(self) -> None:
+    def open(self, stand_ins: Sequence[str] = ()) -> None:
         """Open all parts; with the rights of whoever owns them.
+
+        `stand_ins` are paths below /proc that are to show what lxcfs has for them.
 
         Raises:
             OSError: a part is not there, or its file system cannot map ids: EOPNOTSUPP.
@@ -105,77 +140,125 @@ class Trees:
         view = self._view
         self._root = self._open_graft(view.root)
         self._grafts = [self._open_graft(graft) for graft in view.grafts]
-        self._devices = [open_tree(AT_FDCWD, f"/dev/{name}", OPEN_TREE_CLONE) for name in view.devices]
-        self._stand_ins = [_Share(open_tree(AT_FDCWD, LXCFS + path, OPEN_TREE_CLONE), path) for path in stand_ins()]
+        self._devices = [self._clone(f"/dev/{name}") for name in view.devices]
+        self._stand_ins = [_Share(self._clone(LXCFS + path), path) for path in stand_ins]
+
+    def _clone(self, path: str) -> int:
+        return self._calls.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
 
     def _open_graft(self, graft: Graft) -> int:
-        tree = open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
+        calls = self._calls
+        tree = calls.open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
         attributes = MOUNT_ATTR_NODEV | (0 if self._view.setuid else MOUNT_ATTR_NOSUID)
-        mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
+        calls.mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
         if self._owners is not None and not graft.shifted:
-            userns = self._owners.everyone if graft.own or graft.read_only else self._owners.all_but_root
-            _map_ids(tree, userns, graft.source)
+            userns = self._owners.everyone if _shows_root(graft) else self._owners.all_but_root
+            calls.map_ids(tree, userns, graft.source)
         return tree
+
+    def lowers(self) -> tuple[Lower, ...]:
+        """Look at the root and the grafts, once they are open and not only recorded to be."""
+        found = [os.fstat(tree) for tree in (self._root, *self._grafts)]
+        return tuple(Lower(stat.S_ISDIR(s.st_mode), s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)) for s in found)
 
     def make_proc(self) -> None:
         """Make a /proc of this process's own pid namespace; with the rights of that one's owner."""
-        self._proc = new_mount("proc", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+        self._proc = self._calls.new_mount("proc", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
-    def assemble(self, place: str) -> None:
-        """Put all parts together at a directory that they cover, in a mount namespace of its own."""
+    def assemble(self, place: str, lowers: Sequence[Lower] = ()) -> None:
+        """Put all parts together at a directory that they cover, in a mount namespace of its own.
+
+        `lowers` are those of the root and the grafts, for an ephemeral view.
+        """
         shares = [_Share(self._root, "/")]
         shares += [_Share(tree, g.target) for g, tree in zip(self._view.grafts, self._grafts, strict=True)]
         if self._view.ephemeral:
-            written = [self._view.root, *self._view.grafts]
-            shares = _overlaid(shares, [graft.read_only for graft in written], place)
+            shares = self._overlaid(shares, lowers, place)
             self._root = shares[0].tree
-        move_mount(self._root, AT_FDCWD, place, 0)
+        self._calls.move_mount(self._root, AT_FDCWD, place, 0)
         for part in self._view.memory:
             options = {"size": str(part.size), "mode": f"{part.mode:o}"}
-            self._attach(new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), part.target)
+            self._attach(self._calls.new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), part.target)
         for share in shares[1:]:
             self._attach(share.tree, share.target)
 
     def furnish(self) -> None:
         """Attach /proc and a /dev of its own."""
+        calls = self._calls
         self._attach(self._proc, "/proc")
-        _mask(self._proc)
+        self._mask()
         for share in self._stand_ins:
             self._attach(share.tree, share.target)
-        device_folder = new_mount("tmpfs", {"size": "64k", "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        device_folder = calls.new_mount("tmpfs", {"size": "64k", "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
         self._attach(device_folder, "/dev")
         for name, tree in zip(self._view.devices, self._devices, strict=True):
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, dir_fd=device_folder))
-            move_mount(tree, device_folder, name, 0)
+            calls.create(device_folder, name)
+            calls.move_mount(tree, device_folder, name, 0)
         for name, target in _LINKS.items():
-            os.symlink(target, name, dir_fd=device_folder)
+            calls.symlink(target, device_folder, name)
         restricted = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
-        pts = new_mount("devpts", {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}, restricted)
-        shm = new_mount("tmpfs", {"size": _SHM, "mode": "1777"}, restricted | MOUNT_ATTR_NODEV)
+        pts = calls.new_mount("devpts", {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}, restricted)
+        shm = calls.new_mount("tmpfs", {"size": _SHM, "mode": "1777"}, restricted | MOUNT_ATTR_NODEV)
         for name, made in (("pts", pts), ("shm", shm)):
-            os.mkdir(name, dir_fd=device_folder)
-            move_mount(made, device_folder, name, 0)
+            calls.mkdir(device_folder, name)
+            calls.move_mount(made, device_folder, name, 0)
 
     def enter(self) -> None:
         """Make it the root of the mount namespace, in which nothing else is left (pivot_root(2))."""
-        os.fchdir(self._root)
-        pivot_root(".", ".")
-        umount2(".", MNT_DETACH)
-        os.chdir("/")
+        self._calls.fchdir(self._root)
+        self._calls.pivot_root(".", ".")
+        self._calls.umount2(".", MNT_DETACH)
+        self._calls.chdir("/")
 
     def _attach(self, tree: int, target: str) -> None:
-        place = openat2(self._root, target, os.O_PATH, 0, RESOLVE_IN_ROOT)
-        move_mount(tree, place, "", 0)
-        os.close(place)
+        place = self._calls.open_place(self._root, target)
+        self._calls.move_mount(tree, place, "", 0)
+        self._calls.close(place)
 
+    def _mask(self) -> None:
+        """Close what is not per process: settings read-only, the rest covered, as far as this kernel has it."""
+        calls, proc = self._calls, self._proc
+        settings = calls.open_tree(proc, "sys", OPEN_TREE_CLONE | AT_RECURSIVE)
+        calls.mount_setattr(settings, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
+        calls.move_mount(settings, proc, "sys", 0)
+        calls.close(settings)
+        # Asked of the new /proc: the host's is covered by now, and would show none of them.
+        for path in _in_proc(HIDDEN_FILES):
+            self._cover(self._clone("/dev/null"), path)
+        for path in _in_proc(HIDDEN_FOLDERS):
+            self._cover(calls.new_mount("tmpfs", {"size": "4k", "mode": "0555"}, MOUNT_ATTR_RDONLY), path)
 
-def _map_ids(tree: int, userns: int, source: str) -> None:
-    try:
-        mount_setattr(tree, MOUNT_ATTR_IDMAP, AT_RECURSIVE, userns)
-    except OSError as error:
-        # EINVAL says that a file system cannot, EPERM that somebody else has mapped them already (mount_setattr(2)).
-        number = errno.EOPNOTSUPP if error.errno in (errno.EINVAL, errno.EPERM) else error.errno
-        raise OSError(number, os.strerror(number or errno.EIO), source) from error
+    def _cover(self, cover: int, path: str) -> None:
+        self._calls.move_mount_if_there(cover, self._proc, path)
+        self._calls.close(cover)
+
+    def _overlaid(self, shares: Sequence[_Share], lowers: Sequence[Lower], place: str) -> list[_Share]:
+        """Lay memory over each tree that could be written to, so that what is under it stays as it is."""
+        calls = self._calls
+        base = calls.new_mount("tmpfs", {"size": _UPPER, "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+        calls.move_mount(base, AT_FDCWD, place, 0)
+        result = []
+        parts = zip(shares, (self._view.root, *self._view.grafts), lowers, strict=True)
+        for number, (share, graft, lower) in enumerate(parts):
+            if graft.read_only:
+                result.append(share)
+            elif lower.folder:
+                result.append(share._replace(tree=self._overlay(share.tree, lower, f"{place}/{number}")))
+            else:  # An overlay has directories only.
+                calls.mount_setattr(share.tree, MOUNT_ATTR_RDONLY)
+                result.append(share)
+        calls.close(base)
+        return result
+
+    def _overlay(self, tree: int, lower: Lower, folder: str) -> int:
+        """Give the mount of a tree with memory over it (Documentation/filesystems/overlayfs.rst)."""
+        calls = self._calls
+        for path in (folder, *(f"{folder}/{name}" for name in ("lower", "upper", "work"))):
+            calls.mkdir(AT_FDCWD, path)
+        calls.give(f"{folder}/upper", (lower.uid, lower.gid), lower.mode)
+        calls.move_mount(tree, AT_FDCWD, f"{folder}/lower", 0)
+        options = {name: f"{folder}/{name[:-3]}" for name in ("lowerdir", "upperdir", "workdir")}
+        return calls.new_mount("overlay", options | {"userxattr": ""}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 
 class _Share(NamedTuple):
@@ -185,58 +268,8 @@ class _Share(NamedTuple):
     target: str
 
 
-def _overlaid(shares: Sequence[_Share], read_only: Sequence[bool], place: str) -> list[_Share]:
-    """Lay memory over each tree that could be written to, so that what is under it stays as it is."""
-    base = new_mount("tmpfs", {"size": _UPPER, "mode": "0755"}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-    move_mount(base, AT_FDCWD, place, 0)
-    result = []
-    for number, (share, kept) in enumerate(zip(shares, read_only, strict=True)):
-        if kept:
-            result.append(share)
-        elif stat.S_ISDIR(os.fstat(share.tree).st_mode):
-            result.append(share._replace(tree=_overlay(share.tree, f"{place}/{number}")))
-        else:  # An overlay has directories only.
-            mount_setattr(share.tree, MOUNT_ATTR_RDONLY)
-            result.append(share)
-    os.close(base)
-    return result
-
-
-def _overlay(lower: int, folder: str) -> int:
-    """Give the mount of a tree with memory over it (Documentation/filesystems/overlayfs.rst)."""
-    os.mkdir(folder)
-    for name in ("lower", "upper", "work"):
-        os.mkdir(f"{folder}/{name}")
-    status = os.fstat(lower)
-    os.chown(f"{folder}/upper", status.st_uid, status.st_gid)
-    os.chmod(f"{folder}/upper", stat.S_IMODE(status.st_mode))
-    move_mount(lower, AT_FDCWD, f"{folder}/lower", 0)
-    options = {name: f"{folder}/{name[:-3]}" for name in ("lowerdir", "upperdir", "workdir")}
-    return new_mount("overlay", options | {"userxattr": ""}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-
-
-def _mask(proc: int) -> None:
-    """Close what is not per process: settings read-only, the rest covered."""
-    settings = open_tree(proc, "sys", OPEN_TREE_CLONE | AT_RECURSIVE)
-    mount_setattr(settings, MOUNT_ATTR_RDONLY, AT_RECURSIVE)
-    _cover(proc, "sys", settings)
-    for path in (*HIDDEN_FILES, *HIDDEN_FOLDERS):
-        if path.startswith("/proc/"):
-            name = path.removeprefix("/proc/")
-            # Asked of the new /proc: the host's is covered by now, and would show none of them.
-            with contextlib.suppress(FileNotFoundError):
-                _cover(proc, name, _nothing_for(proc, name))
-
-
-def _cover(proc: int, name: str, cover: int) -> None:
-    move_mount(cover, proc, name, 0)
-    os.close(cover)
-
-
-def _nothing_for(proc: int, name: str) -> int:
-    if stat.S_ISDIR(os.stat(name, dir_fd=proc).st_mode):
-        return new_mount("tmpfs", {"size": "4k", "mode": "0555"}, MOUNT_ATTR_RDONLY)
-    return open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE)
+def _in_proc(paths: Sequence[str]) -> list[str]:
+    return [path.removeprefix("/proc/") for path in paths if path.startswith("/proc/")]
 
 
 def maps_ids(path: str, ids: tuple[int, int]) -> bool:

@@ -154,7 +154,7 @@ def wait(child: Child, ends: Sequence[End], timeout: float | None) -> Ended:
         _, status, usage = os.wait4(child.pid, 0)
     return Ended(
         status,
-        Failure.loads(failure.data) if failure.data else None,
+        child.loads(failure.data) if failure.data else None,
         timed_out,
         time.monotonic() - child.started,
         usage.ru_utime + usage.ru_stime,

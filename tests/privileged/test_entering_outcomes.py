@@ -446,6 +446,7 @@ def test_a_handler_of_the_caller_never_runs_in_the_child(jail: Jail, monkeypatch
     read, write = os.pipe()
     all_steps = spawn._all_steps
     first = ("signal itself", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    monkeypatch.setattr(spawn, "_by_script", lambda *_: None)  # In which no handler is left.
     monkeypatch.setattr(spawn, "_all_steps", lambda *arguments: [first, *all_steps(*arguments)])
     before = signal.signal(signal.SIGUSR1, lambda *_: ran.append(os.write(write, b"x")))
     try:

@@ -33,6 +33,7 @@ from jailkit.backends.lxc.monitor import find_monitor
 from jailkit.backends.lxc.order import LaunchOrder
 from jailkit.backends.lxc.record import to_record
 from jailkit.errors import BackendError
+from jailkit.linux.calls import AtOnce
 from jailkit.linux.idle import idle_program
 from jailkit.linux.libc import CLONE_NEWNS, PR_SET_PDEATHSIG, prctl, unshare
 from jailkit.linux.mounting import (
@@ -132,13 +133,13 @@ def _steps(order: LaunchOrder) -> Iterator[tuple[str, _Act]]:
 
 def _set_stage(order: LaunchOrder) -> None:
     # Opened before the tmpfs covers a path in which they may lie.
-    trees = Trees(order.view, make_owners(*order.ids) if order.ids and not order.ordinary else None)
+    trees = Trees(order.view, make_owners(*order.ids) if order.ids and not order.ordinary else None, AtOnce())
     trees.open()
     _make_run_folder()
     mount("none", LXC_RUN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=256k")
     for folder in (STAGE, STAGED_ROOT, STAGED_MOUNT, STAGED_SYS):
         os.mkdir(folder, 0o755)
-    trees.assemble(STAGED_ROOT)
+    trees.assemble(STAGED_ROOT, trees.lowers())
     if order.network == "host":
         mount("none", STAGED_SYS, "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     with open(STAGED_INIT, "wb") as file:

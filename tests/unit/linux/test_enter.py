@@ -15,8 +15,8 @@ from jailkit.linux import enter
 def test_a_caller_that_ended_before_the_tie_was_made() -> None:
     """No signal comes for a death that was before PR_SET_PDEATHSIG; then the parent is another."""
     own = os.getpid()
-    assert end(start(lambda: enter._die_with(own))) == 0
-    assert end(start(lambda: enter._die_with(os.getpid()))) == 128 + signal.SIGKILL
+    assert end(start(lambda: enter.die_with(own))) == 0
+    assert end(start(lambda: enter.die_with(os.getpid()))) == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.ENOMEM])
