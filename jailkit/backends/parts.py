@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from jailkit.backends.census import gone
-from jailkit.backends.instance import MOMENT, group_of, not_held, read_back
+from jailkit.backends.instance import MOMENT, not_held, read_back
 from jailkit.backends.view import allowed_devices, demand_of
 from jailkit.errors import BackendError, StateError
-from jailkit.linux.cgroup import Demand, disk_of
+from jailkit.linux.cgroup import Cgroups, Demand, disk_of
 from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check_enterable(jail: Jail, leaf: Group, init: Init) -> None:
         raise StateError(f"cannot enter jail {jail.name}: it is frozen", resolution=f"jailkit unfreeze {jail.name}")
     if superuser():
         return
-    limits = limits_of(jail)
+    limits = limits_of(jail, leaf.host)
     wrong = read_back(jail, leaf.whole, limits)
     if not wrong and limits != Demand() and not leaf.exists():
         wrong = [f"{leaf.name} is in a cgroup elsewhere"]
@@ -60,8 +60,8 @@ def check_enterable(jail: Jail, leaf: Group, init: Init) -> None:
         raise not_held(jail, [*wrong, "only from the cgroup in which it was started is there a way into its own"])
 
 
-def limits_of(jail: Jail) -> Demand:
-    """Give what the cgroup of a jail is to hold.
+def limits_of(jail: Jail, host: Cgroups) -> Demand:
+    """Give what the cgroup of a jail is to hold on a host.
 
     Raises:
         BackendError: IO is to be limited on what is no disk.
@@ -75,7 +75,7 @@ def limits_of(jail: Jail) -> Demand:
             why = f"limits.io: no disk can be told for {limit.path}: {error.strerror}"
             raise not_held(jail, [why]) from error
     demand = demand_of(limits, disks, jail.accepted)
-    tree = group_of(jail).host.holding("devices")
+    tree = host.holding("devices")
     # Version 2 has no such list. But nobody in an instance can make a node, and /dev has only those of the profile.
     listed = superuser() and tree is not None and tree.version == 1 and tree.base is not None
     return demand._replace(devices=allowed_devices(jail.runtime.devices) if listed else None)

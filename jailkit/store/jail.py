@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from jailkit.errors import PrivilegeError, RealizeError, StateError, UsageError
@@ -17,6 +18,7 @@ from jailkit.plan.codec import checked, parse_object, runtime_from_data, runtime
 from jailkit.plan.settings import Runtime
 
 FORMAT = 1
+_KEPT = 16  # records that a process keeps at hand
 _LARGEST = 4 << 20  # bytes of a record, which holds the smoke commands of a profile of at most 1 MiB
 _LAST = 253402300799  # 9999-12-31: what a date can be
 MARKER = ".jailkit"
@@ -172,7 +174,7 @@ def read_jail(directory: str) -> Jail:
     name = os.path.basename(directory)
     remedy = f"jailkit destroy --force {name}"
     try:
-        return Jail.loads(_read_record(f"{directory}/jail.json"), directory)
+        return _parsed(_read_record(f"{directory}/jail.json"), directory)
     except PermissionError as error:
         raise unreadable(name, error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -181,6 +183,12 @@ def read_jail(directory: str) -> Jail:
         raise StateError(f"cannot use jail {name}: its record jail.json is gone", resolution=remedy) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(f"cannot read the record of jail {name}: {error}", resolution=remedy) from error
+
+
+@lru_cache(maxsize=_KEPT)
+def _parsed(text: str, directory: str) -> Jail:
+    """As Jail.loads, for whoever reads the same again and again."""
+    return Jail.loads(text, directory)
 
 
 def _read_record(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.census import Init
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 5.0  # seconds for a monitor to end after its container
 _SETTLING: Final = 0.5
-_PAUSE: Final = 0.002
 _APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
 _PROFILE: Final = "lxc-container-default-cgns"  # that of LXC's own package
 
@@ -64,7 +62,7 @@ class LxcBackend(Namespaced):
             raise BackendError(f"cannot start jail {jail.name}: its init is gone") from error
 
     def end(self, jail: Jail, leaf: Group) -> None:
-        """Kill an instance, let its monitor clean up, and remove all that is left.
+        """Kill an instance and its monitor, and remove all that is left of them.
 
         Raises:
             BackendError: something of it does not end.
@@ -86,10 +84,7 @@ def _end_groups(leaf: Group) -> list[str]:
     group, monitor_group = _groups_of(leaf)
     with contextlib.suppress(OSError):  # Then the next step ends it.
         leaf.kill()
-    monitor = leaf.host._replace(parent=MONITORS)
-    deadline = time.monotonic() + _GRACE
-    while leaf._replace(host=monitor).pids() and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
+    # The monitor is not waited for: it would leave its groups by ways for each of which the kernel takes 10 ms.
     left = end_groups((group, monitor_group))
     if not left:
         remove_groups((pivot_group(monitor_group),), _SETTLING)  # A monitor is in there while it ends.
@@ -99,7 +94,7 @@ def _end_groups(leaf: Group) -> list[str]:
 
 def _launch_in_group(jail: Jail, leaf: Group, order: LaunchOrder) -> int:
     """Launch an instance below a group that holds the limits, and see whether it still does."""
-    limits = limits_of(jail)
+    limits = limits_of(jail, leaf.host)
     with keeping_parents():
         make_group(jail, leaf.whole, limits)
         pid = launch(order)

@@ -125,16 +125,21 @@ class Group(Spot):
         idle machine, for which every other way to move makes the kernel wait (cgroup_procs_write_start in
         kernel/cgroup/cgroup.c, since Linux 6.0). Version 2 has only `cgroup.procs`, where that is.
         """
-        ways = [f"{self.home(h)}/tasks" for h in self.host.usable if h.version == 1 and os.path.isdir(self.path(h))]
-        if tree := self.tree:
-            ways.append(f"{self.path(tree)}/cgroup.procs")
         with contextlib.ExitStack() as opened:
             files = []
-            for way in ways:
-                files.append(os.open(way, os.O_WRONLY | os.O_CLOEXEC))
-                opened.callback(os.close, files[-1])
+            for way in self._ways_in():
+                with contextlib.suppress(FileNotFoundError):  # No limit and no figure of ours is there.
+                    files.append(os.open(way, os.O_WRONLY | os.O_CLOEXEC))
+                    opened.callback(os.close, files[-1])
             opened.pop_all()
         return files
+
+    def _ways_in(self) -> Iterator[str]:
+        for hierarchy in self.host.usable:
+            if hierarchy.version == 1:
+                yield f"{self.home(hierarchy)}/tasks"
+        if tree := self.tree:
+            yield f"{self.path(tree)}/cgroup.procs"
 
     def pids(self) -> list[int]:
         """Give the processes in this group and below it, as this process's pid namespace numbers them."""

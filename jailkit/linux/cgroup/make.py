@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -24,13 +23,13 @@ def make(spot: Spot, settings: Sequence[Setting]) -> None:
         FileNotFoundError: of a leaf: its jail's group is not there, and would have no limits if it were made here.
     """
     demanded = {setting.controller for setting in settings}
+    needed, tree = demanded | ALWAYS, spot.tree
     for hierarchy in spot.host.usable:
-        if hierarchy == spot.tree:
+        if hierarchy is tree:
             _make_in_tree(spot, hierarchy, demanded)
-        elif hierarchy.version == 1 and not (demanded | ALWAYS).isdisjoint(hierarchy.controllers):
-            _mkdir(spot.parent(hierarchy))
-            if "cpuset" in hierarchy.controllers:
-                _fill_cpuset(spot.host, spot.parent(hierarchy))
+        elif hierarchy.version == 1 and not needed.isdisjoint(hierarchy.controllers):
+            if not spot.is_leaf:
+                _make_parent(spot, hierarchy)
             _mkdir(spot.path(hierarchy))
 
 
@@ -87,6 +86,13 @@ def _pass_on(folder: str, controllers: set[str]) -> None:
         write(f"{folder}/cgroup.subtree_control", f"+{controller}")
 
 
+def _make_parent(spot: Spot, hierarchy: Hierarchy) -> None:
+    parent = spot.parent(hierarchy)
+    _mkdir(parent)
+    if "cpuset" in hierarchy.controllers:
+        _fill_cpuset(spot.host, parent)
+
+
 def _fill_cpuset(host: Cgroups, parent: str) -> None:
     """Give our topmost group of version 1 processors and nodes, for those below to copy: no process enters without."""
     write(f"{parent}/cgroup.clone_children", "1")
@@ -96,5 +102,7 @@ def _fill_cpuset(host: Cgroups, parent: str) -> None:
 
 
 def _mkdir(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
+    try:
         os.mkdir(path)
+    except FileExistsError:
+        return

@@ -65,6 +65,8 @@ def _remove_all(path: str) -> None:
 
 def _remove_empty(path: str) -> None:
     """Remove a group unless others are below it: another process may be using it, or make it again at any moment."""
+    if _rmdir(path):
+        return
 
     def settled() -> bool:
         return _rmdir(path) or bool(folders(path))

@@ -93,9 +93,9 @@ def test_a_part_is_missing(tmp_path: Path, gone: str, kind: type[Exception], wor
 def test_io_on_what_is_no_disk(tmp_path: Path) -> None:
     limits = Limits(pids=5, io=(IoLimit(f"{tmp_path}/gone", write_bps=1),))
     with pytest.raises(BackendError) as caught:
-        limits_of(jail(limits=limits))
+        limits_of(jail(limits=limits), Cgroups(()))
     assert caught.value.details == (f"limits.io: no disk can be told for {tmp_path}/gone: No such file or directory",)
-    assert limits_of(jail(limits=limits, accepted=("limits.io",)))._replace(devices=None) == Demand(pids=5)
+    assert limits_of(jail(limits=limits, accepted=("limits.io",)), Cgroups(()))._replace(devices=None) == Demand(pids=5)
 
 
 # Gaps
