@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from jailkit.backends.base import Backend
 from jailkit.errors import BackendError
+
+if TYPE_CHECKING:
+    from jailkit.backends.base import Backend
 
 _CLASSES = {
     "chroot-root": ("jailkit.backends.chroot", "ChrootBackend"),
@@ -30,3 +33,15 @@ def backend_for(level_name: str) -> Backend:
     module, name = _CLASSES[level_name]
     backend: Backend = getattr(import_module(module), name)()
     return backend
+
+
+def prepare(level_name: str) -> None:
+    """Begin what makes an instance at a level, for whoever is about to: another process gets ready for it meanwhile.
+
+    Raises:
+        BackendError: no process is to be had.
+    """
+    if _CLASSES.get(level_name, ("", ""))[1] == "LxcBackend":
+        from jailkit.backends.lxc.launch import prepare as start_worker
+
+        start_worker()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from jailkit.backends import backend_for
 from jailkit.backends.base import Gap
-from jailkit.errors import GapError, PrivilegeError, ProfileError, StateError, UsageError
+from jailkit.errors import GapError, PrivilegeError, StateError, UsageError
 from jailkit.host import Host
 from jailkit.levels import LADDER, LEVELS, LevelName
 from jailkit.lifecycle.destroy import end_all
@@ -221,23 +221,3 @@ def temporary(wanted: Order, store: Store, *, progress: Progress = lambda _: Non
                 backend_for(jail.level).release(jail)
     finally:
         IdRegistry().sweep()  # The folder whose ids they were is gone.
-
-
-def is_profile(argument: str, store: Store) -> bool:
-    """Tell whether `jailkit run`'s argument names a profile: it looks like a file, or no jail has that name.
-
-    Raises:
-        StateError: it is neither a file nor a name.
-    """
-    if "/" in argument or argument.endswith((".yaml", ".yml")):
-        return True
-    if argument in store.names():
-        return False
-    try:
-        find_profile(argument)
-    except ProfileError as error:
-        raise StateError(
-            f"cannot run in {argument}: there is neither a jail nor a shipped profile of that name",
-            resolution="jailkit list, or jailkit profile list",
-        ) from error
-    return True

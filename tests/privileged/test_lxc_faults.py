@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.children import end, start, together
-from support.containers import Place, alive, children, eventually, parent, stop
+from support.children import end, in_child, start, together
+from support.containers import Place, alive, children, eventually, parent, status, stop
 
 from jailkit.backends.lxc import launch as launch_module
 from jailkit.backends.lxc.groups import remove_groups
@@ -215,3 +215,27 @@ def test_the_workers_end_is_waited_for(place: Place) -> None:
     assert not alive(init)
     assert not os.path.exists(f"/proc/{pid}")
     assert inits(place) == []
+
+
+def test_a_worker_that_was_forked_has_nothing_of_its_caller(place: Place) -> None:
+    """The command line forks its own: it has no descriptor, no signal and no session of that, and ends with it."""
+
+    def call() -> tuple[int, dict[str, str], list[str]]:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with open("/dev/zero"):
+            launch_module.prepare()
+            pid = parent(parent(launch(place.order())))
+            found = {name: status(pid)[name] for name in ("SigBlk", "SigIgn", "SigCgt", "NSsid", "PPid")}
+            assert found.pop("PPid") == str(os.getpid())
+            assert int(found.pop("NSsid").split()[0]) == pid
+            return pid, found, [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+
+    worker, signals, descriptors = in_child(call)
+    eventually(lambda: not alive(worker))
+    found = {name: int(mask, 16) for name, mask in signals.items()}
+    assert found["SigBlk"] == 0
+    assert found["SigIgn"] == 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1, "as in every interpreter"
+    assert found["SigCgt"] & ~(3 << 31) == 0, "but 32 and 33, which libc keeps for itself"
+    assert not [target for target in descriptors if target.startswith(("/dev/zero", str(place.folder)))]
+    assert sorted(descriptors)[:3] == ["/dev/null"] * 3

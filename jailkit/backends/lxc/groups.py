@@ -18,7 +18,7 @@ from jailkit.linux.cgroup.files import folders
 from jailkit.linux.cgroup.keeping import removing_parents
 from jailkit.linux.mountinfo import cgroup_mounts
 
-_PAUSE: Final = 0.005  # seconds
+_PAUSE: Final = 0.001  # seconds
 
 
 def remove_groups(names: tuple[str, ...], patience: float = 2.0) -> list[str]:

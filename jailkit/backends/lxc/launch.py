@@ -13,9 +13,10 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.order import LaunchOrder
@@ -30,6 +31,7 @@ _MESSAGE: Final = 1 << 17  # bytes of the longest message
 _CODE: Final = (
     "import sys; sys.path[:] = sys.argv[2:]; from jailkit.backends.lxc.worker import main; main(int(sys.argv[1]))"
 )
+_IGNORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # by every interpreter
 # What a caller may ignore, and so would all that it starts.
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -41,6 +43,17 @@ def launch(order: LaunchOrder) -> int:
         BackendError: as Worker.launch.
     """
     return _shared.launch(order)
+
+
+def prepare() -> None:
+    """Start this process's own worker, if there is none, by a fork: it is ready before a new interpreter would be.
+
+    Only for a program that has one thread, as jailkit's own.
+
+    Raises:
+        BackendError: no process is to be had.
+    """
+    _shared.start(_fork)
 
 
 class Worker:
@@ -66,14 +79,16 @@ class Worker:
         """End it, and with it the transient containers."""
         self.close()
 
-    def start(self) -> None:
+    def start(self, how: Callable[[socket.socket], int] | None = None) -> None:
         """Start the process where there is none, so that it gets ready while the caller does something else.
+
+        `how` gives its pid, told its end of the channel; by default a new interpreter is executed.
 
         Raises:
             BackendError: no process is to be had.
         """
         with self._lock:
-            self._ensure()
+            self._ensure(how)
 
     def launch(self, order: LaunchOrder) -> int:
         """Start a container and give the pid of its first process, which does nothing but reap.
@@ -96,11 +111,11 @@ class Worker:
                 self._channel.close()
                 self._reap()
 
-    def _ensure(self) -> socket.socket:
+    def _ensure(self, how: Callable[[socket.socket], int] | None = None) -> socket.socket:
         if self._channel is None or self._owner != os.getpid():  # A forked child has a worker of its own.
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
-                self._pid = _spawn(theirs)
+                self._pid = (how or _spawn)(theirs)
             except OSError as error:
                 ours.close()
                 raise BackendError(f"cannot start the worker for LXC: {error.strerror}") from error
@@ -167,6 +182,34 @@ def _spawn(channel: socket.socket) -> int:
         )
     finally:
         os.close(stdin)
+
+
+def _fork(channel: socket.socket) -> int:
+    """Fork the worker, with the socket as standard input, so that it has what this process has imported."""
+    caller = os.getpid()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # No handler of ours runs in the child.
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _serve(channel, caller)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _serve(channel: socket.socket, caller: int) -> NoReturn:
+    try:
+        os.setsid()
+        os.dup2(channel.fileno(), 0)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *_IGNORED}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        from jailkit.backends.lxc.worker import main
+
+        main(caller)
+    finally:
+        os._exit(0)
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
