@@ -120,6 +120,6 @@ def _become(path: str, argv: tuple[bytes, ...], nulls: Sequence[int], moves: Seq
         for number in _SIGNALS:
             default_signal(number)
         set_signal_mask(NO_SIGNALS)
-        os.execve(path, argv, {})  # noqa: S606 - no shell is wanted
+        os.execve(path, argv, {})
     finally:
         os._exit(125)
