@@ -63,6 +63,7 @@ def test_a_life(store: Store, home: Path) -> None:
     settled(jail)
     assert stop("box", store) == ("stopped", [])
     box.start()
+    eventually(lambda: written(jail) == "begun\nbegun\n")
     box.stop(signal=signal.SIGKILL)
     assert box.last_run is not None
     assert box.last_run.signal == signal.SIGKILL
