@@ -26,6 +26,7 @@ from jailkit.linux.libc import (
     CLONE_NEWUTS,
     unshare,
 )
+from jailkit.linux.memory_file import executable_file
 from jailkit.linux.script import Script
 from jailkit.linux.scripted import Placement, spawn_script
 from jailkit.linux.userns import IdMap, Owners
@@ -184,7 +185,7 @@ def _launch_and_report(blueprint: Blueprint, report: int) -> NoReturn:
 @cache
 def _idle() -> int:
     """Give a descriptor of the program that init becomes: not a path, for it is in no jail."""
-    descriptor = above_streams(os.memfd_create("jailkit-init", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+    descriptor = above_streams(executable_file("jailkit-init", os.MFD_ALLOW_SEALING))
     os.write(descriptor, idle_program())
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor

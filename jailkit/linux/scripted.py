@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from jailkit.linux.between import fork_between
 from jailkit.linux.fork import Child, children_in, open_pidfd, pipe
 from jailkit.linux.libc import ALL_SIGNALS, NO_SIGNALS, default_signal, set_signal_mask
+from jailkit.linux.memory_file import executable_file
 from jailkit.linux.script import REPORT, Script
 
 NULL: Final = -1
@@ -73,7 +74,7 @@ def spawn_script(script: Script, placement: Placement) -> Child:
 
 @contextlib.contextmanager
 def _in_memory(program: bytes) -> Iterator[int]:
-    descriptor = os.memfd_create("jailkit-script", os.MFD_CLOEXEC)
+    descriptor = executable_file("jailkit-script")
     try:
         os.write(descriptor, program)
         yield descriptor
