@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from support import leftovers
 from support.cgroups import enter, jail_group, limited, run_in, start_in
 from support.children import NOBODY, end, in_child, start, together
 
-from jailkit.linux.cgroup import Demand, Group, read_cgroups, settings
+from jailkit.linux.cgroup import Demand, Group, make, read_cgroups, settings
 
 pytestmark = pytest.mark.needs("root", "cgroups")
 
@@ -244,3 +245,32 @@ def test_a_user_without_a_group_of_their_own_is_told() -> None:
     made, missing = in_child(lambda: settings(Demand(pids=5), read_cgroups()), uid=NOBODY)
     assert made == []
     assert missing[0].why == "the pids controller is not delegated to this user"
+
+
+def test_those_who_make_one_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of devices takes several writes: another who begins anew must not show half of them to who reads back."""
+    host = read_cgroups()
+    write = make.write
+
+    def write_slowly(path: str, value: str) -> None:
+        time.sleep(0.001)
+        write(path, value)
+
+    monkeypatch.setattr(make, "write", write_slowly)
+    wanted, _ = settings(Demand(devices=((1, 3), (1, 5), (136, None))), host)
+    failures: list[BaseException] = []
+
+    def work(group: Group, number: int) -> None:
+        try:
+            group.make_leaf(f"leaf-{number}", wanted)
+        except BaseException as error:
+            failures.append(error)
+
+    for _ in range(5):
+        with jail_group() as group:
+            threads = [threading.Thread(target=work, args=(group, number)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert failures == []

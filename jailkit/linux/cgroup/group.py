@@ -93,11 +93,17 @@ class Group(Spot):
     def _establish(self, lowest: Spot, settings: Sequence[Setting]) -> None:
         try:
             refusals = self._make_both(lowest, settings)
-            if wrong := self.read_back(settings):
+            if self.read_back(settings) and (wrong := self._read_back_alone(settings)):
                 raise LimitsRefusedError([m._replace(refusal=refusals.get(m.setting)) for m in wrong])
         except BaseException:
             removal.discard(lowest)
             raise
+
+    def _read_back_alone(self, settings: Sequence[Setting]) -> list[Mismatch]:
+        """Read back once more, when nobody is just writing."""
+        with contextlib.suppress(OSError), make.alone(self, settings):
+            return self.read_back(settings)
+        return self.read_back(settings)  # It is gone, and shows nothing.
 
     def _make_both(self, lowest: Spot, settings: Sequence[Setting]) -> dict[Setting, str]:
         for _ in range(_ROUNDS):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from jailkit.linux.cgroup.files import read, write
@@ -39,19 +41,40 @@ def apply(spot: Spot, settings: Sequence[Setting]) -> dict[Setting, str]:
     Raises:
         OSError: ENOENT or ENODEV: somebody has removed the group.
     """
-    refusals = {}
-    for setting in settings:
-        if shown(spot, setting) == setting.shows:
-            continue
-        folder = _folder(spot, setting)
-        try:
-            for file, value in setting.writes:
-                write(f"{folder}/{file}", value)
-        except OSError as error:
-            if not os.path.isdir(folder):
-                raise
-            refusals[setting] = str(error)
+    refusals: dict[Setting, str] = {}
+    if all(shown(spot, setting) == setting.shows for setting in settings):
+        return refusals
+    with alone(spot, settings):
+        for setting in settings:
+            if shown(spot, setting) != setting.shows:
+                _write(spot, setting, refusals)
     return refusals
+
+
+@contextlib.contextmanager
+def alone(spot: Spot, settings: Sequence[Setting]) -> Iterator[None]:
+    """Keep out others who give a group the same settings: some take several writes, and show less between them.
+
+    Raises:
+        OSError: as `apply`.
+    """
+    folder = os.open(_folder(spot, settings[0]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(spot: Spot, setting: Setting, refusals: dict[Setting, str]) -> None:
+    folder = _folder(spot, setting)
+    try:
+        for file, value in setting.writes:
+            write(f"{folder}/{file}", value)
+    except OSError as error:
+        if not os.path.isdir(folder):
+            raise
+        refusals[setting] = str(error)
 
 
 def shown(spot: Spot, setting: Setting) -> frozenset[str] | None:
