@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import uncovered
 from support.children import in_child
 from support.jails import UID
 from support.terminals import session
@@ -300,7 +301,8 @@ def test_it_imports_nothing_that_costs() -> None:
         "from jailkit.cli import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT, check=True)
+    options = {"capture_output": True, "text": True, "timeout": WAIT, "env": uncovered.environment()}
+    done = subprocess.run([sys.executable, "-c", program], check=True, **options)
     imported = set(done.stdout.split())
     assert {"click", "jailkit.backends.chroot", "jailkit.linux.spawn"} <= imported
     heavy = {"pydantic", "yaml", "rich", "subprocess", "hashlib", "_hashlib", "asyncio", "shutil", "logging"}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import uncovered
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "jailkit"
@@ -194,7 +195,8 @@ def is_method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def imports_of(statement: str) -> set[str]:
     """Run an import in a fresh interpreter and give the top-level packages it brought in."""
     code = f"import sys; {statement}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    options = {"capture_output": True, "text": True, "timeout": 60, "env": uncovered.environment()}
+    done = subprocess.run([sys.executable, "-c", code], check=True, **options)
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
