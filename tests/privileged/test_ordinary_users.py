@@ -232,6 +232,8 @@ def test_a_life_with_one_id(lone: User) -> None:
     whole = "id -u; id -g; stat -c %u /etc/passwd /home/jail; exit 7"
     assert said(lone("exec", "box", "--", "sh", "-c", whole), 7).split() == [str(JAIL_USER)] * 4
     assert "only its own user jail has an id" in refused(lone("exec", "-u", "root", "box", "id"), 125)
+    # That of the first process too, which has no filter of system calls.
+    assert "ermission denied" in refused(lone("exec", "box", "--", "sh", "-c", ": >>/proc/1/mem"), 2)
     said(lone("start", "box", "--idle"))
     said(lone("exec", "box", "touch", "/home/jail/mine"))
     assert json.loads(said(lone("list", "--json")))[0]["status"] == "running"
