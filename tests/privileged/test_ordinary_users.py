@@ -75,6 +75,7 @@ def test_the_whole_life_of_a_jail(user: User, level: str) -> None:
 
     assert said(user("exec", "box", "--", "sh", "-c", "id -u; id -G; exit 7"), 7) == f"{JAIL_USER}\n{JAIL_USER}"
     said(user("exec", "box", "--", "sh", "-c", "kill -9 $$"), 137)
+    assert "127.0.0.1" in said(user("exec", "box", "cat", "/proc/net/fib_trie"))
     refused(user("exec", "box", "no-such-program"), 127)
     assert settled() == {}
 
