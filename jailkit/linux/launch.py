@@ -189,8 +189,7 @@ def _idle() -> int:
     Nobody may read it: so nobody in the jail, whose root has init's ids, may write to init's memory, and from there do
     what the filter of system calls, which init has none of, keeps a command from (PR_SET_DUMPABLE(2const)).
     """
-    descriptor = above_streams(executable_file("jailkit-init", os.MFD_ALLOW_SEALING))
+    descriptor = above_streams(executable_file("jailkit-init", idle_program(), os.MFD_ALLOW_SEALING))
     os.fchmod(descriptor, 0o111)
-    os.write(descriptor, idle_program())
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor
