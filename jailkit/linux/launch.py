@@ -184,8 +184,12 @@ def _launch_and_report(blueprint: Blueprint, report: int) -> NoReturn:
 
 @cache
 def _idle() -> int:
-    """Give a descriptor of the program that init becomes: not a path, for it is in no jail."""
-    descriptor = above_streams(executable_file("jailkit-init", os.MFD_ALLOW_SEALING))
-    os.write(descriptor, idle_program())
+    """Give a descriptor of the program that init becomes: not a path, for it is in no jail.
+
+    Nobody may read it: so nobody in the jail, whose root has init's ids, may write to init's memory, and from there do
+    what the filter of system calls, which init has none of, keeps a command from (PR_SET_DUMPABLE(2const)).
+    """
+    descriptor = above_streams(executable_file("jailkit-init", idle_program(), os.MFD_ALLOW_SEALING))
+    os.fchmod(descriptor, 0o111)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor

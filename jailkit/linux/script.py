@@ -214,7 +214,7 @@ class _Data:
     """What records point to: first a hole for the title, then every piece once."""
 
     def __init__(self, address: int) -> None:
-        self.content = bytes(_TITLE)
+        self.content = bytearray(_TITLE)  # It grows in place: a command may have 100,000 words.
         self._address = address
         self._places: dict[bytes, int] = {}
 

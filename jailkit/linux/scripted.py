@@ -74,9 +74,8 @@ def spawn_script(script: Script, placement: Placement) -> Child:
 
 @contextlib.contextmanager
 def _in_memory(program: bytes) -> Iterator[int]:
-    descriptor = executable_file("jailkit-script")
+    descriptor = executable_file("jailkit-script", program)
     try:
-        os.write(descriptor, program)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -56,8 +56,11 @@ def _by_script(entering: Entering, way: Way, streams: Streams, program: Program)
     try:
         placement = Placement(b"jailkit-enter", b"", prepared.handed, placed, way.pid_namespace)
         child = spawn_script(prepared.script, placement)
-    except (FileNotFoundError, PermissionError):  # No /proc, or no files in memory that may be executed.
-        return None
+    except OSError as error:
+        # No /proc; no files in memory that may be executed, or none of this size.
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EFBIG):
+            return None
+        raise
     return _confirmed(child, prepared.script)
 
 

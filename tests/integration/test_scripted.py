@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -98,3 +100,21 @@ def test_one_that_is_killed_says_nothing() -> None:
         Line("stop", "read", (REPORT + 1, bytes(8), 1)), handed=(os.open("/dev/null", os.O_RDONLY),)
     )
     assert (failure, code) == (Failure("end", errno.EBADF), 125)
+
+
+def test_a_program_that_is_too_long_for_the_caller_s_files_is_not_begun() -> None:
+    """Half of it would be executed, and fail somewhere."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            spawn_script(Script.of([CLOSE_REPORT] * 100), Placement(b"script", b"", ()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_very_many_words_take_little_time() -> None:
+    words = [f"word-{number}" for number in range(50_000)]
+    before = time.process_time()
+    assert played(CLOSE_REPORT, program("/bin/echo", *words))[2].split() == [word.encode() for word in words]
+    assert time.process_time() - before < 2

@@ -86,6 +86,12 @@ def test_the_caller_s_environment_stays_outside_where_a_level_cares(box: Box) ->
     assert done.stdout == ("\n" if box.cares else "of the host\n")
 
 
+def test_without_a_network_a_jail_still_has_the_loopback_interface(box: Box) -> None:
+    if box.has_instances:
+        # The kernel gives it the address as it is brought up.
+        assert "127.0.0.1" in box.exec("cat /proc/net/fib_trie").stdout
+
+
 def test_a_time_out(box: Box) -> None:
     before = time.monotonic()
     done = box.exec("sleep 1000", "--timeout", "300ms")

@@ -121,6 +121,13 @@ def test_inside_nobody_ends_the_first_process(jail: Jail, started: int) -> None:
     assert said(jail, "echo there") == "there"
 
 
+def test_root_inside_cannot_change_the_first_process(jail: Jail, started: int) -> None:
+    """It has no filter of system calls, and what runs in its memory would have none either."""
+    assert status(started)["Seccomp"] == "0"
+    for path in ("/proc/1/exe", "/proc/1/root", "/proc/1/mem"):
+        assert "ermission denied" in said(jail, f"ls -l {path}/; : >>{path}", user="root")
+
+
 def test_orphans_are_reaped(jail: Jail, started: int) -> None:
     said(jail, "for i in 1 2 3 4 5 6 7 8; do (sleep 0.01 & sleep 0.02 &) ; done; sleep 0.1", timeout=20)
     leaf = group_of(jail).leaf(MAIN)

@@ -41,7 +41,7 @@ def with_noexec(value: int, job: Callable[[], object]) -> str:
 
 
 def mode() -> int:
-    return os.fstat(executable_file("x")).st_mode & 0o111
+    return os.fstat(executable_file("x", b"program")).st_mode & 0o111
 
 
 @pytest.mark.parametrize(("value", "answer"), [(0, "73"), (1, "73"), (2, "EACCES")])

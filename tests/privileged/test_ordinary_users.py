@@ -75,6 +75,7 @@ def test_the_whole_life_of_a_jail(user: User, level: str) -> None:
 
     assert said(user("exec", "box", "--", "sh", "-c", "id -u; id -G; exit 7"), 7) == f"{JAIL_USER}\n{JAIL_USER}"
     said(user("exec", "box", "--", "sh", "-c", "kill -9 $$"), 137)
+    assert "127.0.0.1" in said(user("exec", "box", "cat", "/proc/net/fib_trie"))
     refused(user("exec", "box", "no-such-program"), 127)
     assert settled() == {}
 
@@ -232,6 +233,8 @@ def test_a_life_with_one_id(lone: User) -> None:
     whole = "id -u; id -g; stat -c %u /etc/passwd /home/jail; exit 7"
     assert said(lone("exec", "box", "--", "sh", "-c", whole), 7).split() == [str(JAIL_USER)] * 4
     assert "only its own user jail has an id" in refused(lone("exec", "-u", "root", "box", "id"), 125)
+    # That of the first process too, which has no filter of system calls.
+    assert "ermission denied" in refused(lone("exec", "box", "--", "sh", "-c", ": >>/proc/1/mem"), 2)
     said(lone("start", "box", "--idle"))
     said(lone("exec", "box", "touch", "/home/jail/mine"))
     assert json.loads(said(lone("list", "--json")))[0]["status"] == "running"

@@ -38,7 +38,7 @@ def translate(order: LaunchOrder) -> Pairs:
         ("lxc.uts.name", order.hostname),
         *_root(order),
         ("lxc.init.cmd", f"{INIT} {order.title}".rstrip()),
-        ("lxc.net.0.type", "none" if order.network == "host" else "empty"),
+        *_network(order),
         *_mounts(order),
         *_privileges(order),
         *_groups(order),
@@ -67,6 +67,14 @@ def _root(order: LaunchOrder) -> Iterator[tuple[str, str]]:
     if order.ids:
         for kind in ("u", "g"):
             yield "lxc.idmap", f"{kind} 0 {order.ids[0]} {order.ids[1]}"
+
+
+def _network(order: LaunchOrder) -> Iterator[tuple[str, str]]:
+    if order.network == "host":
+        yield "lxc.net.0.type", "none"
+        return
+    yield "lxc.net.0.type", "empty"
+    yield "lxc.net.0.flags", "up"  # Of the loopback interface, which is the only one.
 
 
 def _mounts(order: LaunchOrder) -> Iterator[tuple[str, str]]:

@@ -48,6 +48,7 @@ lxc.idmap = u 0 2000000 65536
 lxc.idmap = g 0 2000000 65536
 lxc.init.cmd = /dev/.jailkit-init box-1a2b3c4d/main
 lxc.net.0.type = empty
+lxc.net.0.flags = up
 lxc.mount.auto = proc:mixed sys:ro
 lxc.autodev = 0
 lxc.mount.entry = none dev tmpfs nosuid,nodev,noexec,mode=755,size=64k 0 0
@@ -98,6 +99,8 @@ lxc.log.level = WARN
         ({"no_new_privileges": False}, "lxc.no_new_privs", ["0"]),
         ({"network": "none"}, "lxc.net.0.type", ["empty"]),
         ({"network": "bridge"}, "lxc.net.0.type", ["empty"]),
+        ({"network": "none"}, "lxc.net.0.flags", ["up"]),
+        ({"network": "host"}, "lxc.net.0.flags", []),
         ({"network": "host"}, "lxc.net.0.type", ["none"]),
         ({"network": "host"}, "lxc.mount.auto", ["proc:mixed sys:ro"]),
         ({"network": "host", "ids": (5, 6)}, "lxc.mount.auto", ["proc:mixed"]),
