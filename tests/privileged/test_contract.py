@@ -24,6 +24,8 @@ from support.boxes import (
 )
 from support.containers import alive, eventually
 
+from jailkit.linux import apparmor
+
 pytestmark = pytest.mark.needs("root", "chroot", "mknod", "mount-namespace", "user-namespace", "cgroups")
 
 
@@ -84,6 +86,14 @@ def test_who_where_and_with_what(box: Box) -> None:
 def test_the_caller_s_environment_stays_outside_where_a_level_cares(box: Box) -> None:
     done = box.exec('echo "$SECRET"', env=os.environ | {"SECRET": "of the host"})
     assert done.stdout == ("\n" if box.cares else "of the host\n")
+
+
+def test_the_profile_of_apparmor_that_lxc_starts_under_is_that_of_commands_too(box: Box) -> None:
+    shown = box.exec("cat /proc/self/attr/current 2>/dev/null").stdout
+    if apparmor.enabled() and box.level.startswith("lxc"):
+        assert shown == "lxc-container-default-cgns (enforce)\n"
+    else:
+        assert shown in ("", "unconfined\n")
 
 
 def test_a_time_out(box: Box) -> None:
