@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.census import Init
 from jailkit.backends.instance import MONITORS, make_group, not_held, read_back, remove_empty_groups
-from jailkit.backends.lxc.config import config_in, pivot_group
+from jailkit.backends.lxc.config import APPARMOR_PROFILE, config_in, pivot_group
 from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 5.0  # seconds for a monitor to end after its container
 _SETTLING: Final = 0.5
-_PROFILE: Final = "lxc-container-default-cgns"  # that of LXC's own package
 
 
 class LxcBackend(Namespaced):
@@ -156,4 +155,4 @@ def _folder(jail: Jail, leaf: Group) -> str:
 
 
 def _apparmor() -> str | None:
-    return _PROFILE if enabled() else None
+    return APPARMOR_PROFILE if enabled() else None

@@ -26,6 +26,7 @@ STAGED_ROOT: Final = f"{STAGE}/root"
 STAGED_INIT: Final = f"{STAGE}/init"
 STAGED_SYS: Final = f"{STAGE}/sys"
 
+APPARMOR_PROFILE: Final = "lxc-container-default-cgns"  # of LXC's own package; it allows a cgroup namespace
 INIT: Final = "/dev/.jailkit-init"
 _CONSOLE_SIZE: Final = 1 << 20  # bytes; a power of two, and LXC keeps one file more
 _PTS: Final = ("c 136:* rwm", "c 5:2 rwm")  # terminals of the container's own devpts, and the ptmx that makes them
