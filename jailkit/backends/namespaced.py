@@ -220,7 +220,7 @@ class Namespaced(ABC):
                 ways_into(instance.leaf) as ways,
                 outer_of(instance.init) as outer,
             ):
-                way = self._way(jail, instance, ways)._replace(outer=outer)
+                way = self.way(jail, instance, ways)._replace(outer=outer)
                 command = start_command(jail, entering, way, request)
             if why := self._unmade(jail, instance):
                 command.abandon()
@@ -259,7 +259,8 @@ class Namespaced(ABC):
         finally:
             instance.init.close()
 
-    def _way(self, jail: Jail, instance: Instance, tasks: Sequence[int]) -> Way:
+    def way(self, jail: Jail, instance: Instance, tasks: Sequence[int]) -> Way:
+        """Say how a command gets into an instance; `tasks` are descriptors of files of its cgroups."""
         user = LEVELS[jail.level].user_namespace
         namespaces = namespaces_of(jail.runtime.isolation, user=user)
         return by_joining(instance.init.pidfd, namespaces, tasks, instance.init.launched)

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jailkit.backends.lxc.config import APPARMOR_PROFILE
 from jailkit.backends.lxc.monitor import find_monitor
 from jailkit.doctor.model import Check, explain, from_attempt
 from jailkit.levels import LevelName
+from jailkit.linux import apparmor
 from jailkit.linux.attempt import attempt
 from jailkit.linux.cgroup import Cgroups, read_cgroups
 from jailkit.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, unshare
@@ -36,7 +38,7 @@ def container_checks() -> list[Check]:
     """Try and read what stands behind namespaces and limits."""
     cgroups = read_cgroups()
     kernel = [_user_namespace(), _seccomp(), _hierarchy(cgroups), _limits(cgroups)]
-    return [*kernel, _id_ranges(), _binding(), _ldconfig()]
+    return [*kernel, _id_ranges(), _binding(), _apparmor(), _ldconfig()]
 
 
 def _user_namespace() -> Check:
@@ -122,6 +124,16 @@ def _binding() -> Check:
     if find_monitor() is None:
         return Check("python3-lxc", False, f"liblxc {version} by {file}, but there is no lxc-start", remedy, BOTH_LXC)
     return Check("python3-lxc", True, f"liblxc {version} by {file}", None, BOTH_LXC)
+
+
+def _apparmor() -> Check:
+    """Try to go under the profile of LXC's containers, which everybody may: where it is not loaded, none starts."""
+    if not apparmor.enabled():
+        remedy = "apparmor=1 security=apparmor on the command line of a kernel that has it: containers get a wall more"
+        return Check("apparmor", False, "not on in this kernel", remedy)
+    error = attempt(lambda: apparmor.change_on_exec(APPARMOR_PROFILE))
+    remedy = "apt install apparmor lxc, and apparmor_parser --replace /etc/apparmor.d/lxc-containers"
+    return from_attempt("apparmor", error, f"the profile {APPARMOR_PROFILE} is loaded", remedy, BOTH_LXC)
 
 
 def _ldconfig() -> Check:

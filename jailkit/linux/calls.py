@@ -25,7 +25,9 @@ class Calls(Protocol):
     def move_mount_if_there(self, from_fd: int, to_fd: int, to_path: str, /) -> None:
         """As mounting.move_mount, but nothing where there is no such path."""
 
-    def mount_setattr(self, descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0, /) -> None:
+    def mount_setattr(
+        self, descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0, propagation: int = 0, /
+    ) -> None:
         """As mounting.mount_setattr."""
 
     def map_ids(self, tree: int, userns_fd: int, source: str, /) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
+from jailkit.linux.apparmor import ON_EXEC, change, change_on_exec
 from jailkit.linux.capabilities import limit_bounding_set, limit_capabilities
 from jailkit.linux.enter import Fd, die_with, go_home, leave_keys, reset_signals
 from jailkit.linux.fork import EXECUTE, Program, Step, close_others
@@ -116,6 +117,13 @@ def _leave_keys(recorder: Recorder) -> None:
     recorder.tolerating((errno.ENOSYS, errno.EPERM), "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
 
 
+def _change_on_exec(recorder: Recorder, profile: str) -> None:
+    file = recorder.opening("openat", AT_FDCWD, ON_EXEC.encode() + b"\0", os.O_WRONLY | os.O_CLOEXEC, 0, thing=ON_EXEC)
+    words = change(profile)
+    recorder.call("write", file, words, len(words), thing=profile)
+    recorder.close(file)
+
+
 def _join_groups(recorder: Recorder, tasks: Sequence[int]) -> None:
     for descriptor in tasks:
         recorder.call("write", descriptor, b"0", 1)
@@ -211,6 +219,7 @@ def _same(name: str) -> Callable[..., None]:
 
 _RECORDS: Final[dict[Callable[..., object], Callable[..., None]]] = {
     await_whole: _await_whole,
+    change_on_exec: _change_on_exec,
     close_others: _close_all,
     die_with: _die_with,
     fcntl.ioctl: _same("ioctl"),

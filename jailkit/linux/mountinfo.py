@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Final
 
 _DEVICE: Final = 2
@@ -57,11 +58,25 @@ def controller_mount(name: str) -> str | None:
     Raises:
         OSError: /proc is not mounted.
     """
+    return _first_mount(lambda kind, options: kind == b"cgroup" and name.encode() in options)
+
+
+def tree_mount() -> str | None:
+    """Give where the hierarchy of version 2 is mounted; None where it is not.
+
+    Raises:
+        OSError: /proc is not mounted.
+    """
+    return _first_mount(lambda kind, _options: kind == b"cgroup2")
+
+
+def _first_mount(wanted: Callable[[bytes, list[bytes]], bool]) -> str | None:
+    """Give where the first mount is of which kind and options are `wanted`."""
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
             left, _, right = line.partition(b" - ")
             kind, _, options = right.rstrip(b"\n").split(b" ", 2)
-            if kind == b"cgroup" and name.encode() in options.split(b","):
+            if wanted(kind, options.split(b",")):
                 return _decode(left.split(b" ")[_MOUNT_POINT])
     return None
 

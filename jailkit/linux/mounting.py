@@ -112,9 +112,12 @@ def move_mount(from_fd: int, to_fd: int, to_path: str, flags: int) -> None:
     check(result, "move_mount", to_path or None)
 
 
-def mount_setattr(descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0) -> None:
-    """Add MOUNT_ATTR_* to the mount of a descriptor; AT_RECURSIVE takes those below too (mount_setattr(2))."""
-    attr = _MountAttr(attr_set=attributes, userns_fd=userns_fd)
+def mount_setattr(descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0, propagation: int = 0) -> None:
+    """Add MOUNT_ATTR_* to the mount of a descriptor; AT_RECURSIVE takes those below too (mount_setattr(2)).
+
+    `propagation` is MS_PRIVATE, or 0 to leave it as it is.
+    """
+    attr = _MountAttr(attr_set=attributes, propagation=propagation, userns_fd=userns_fd)
     result = syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
         ctypes.c_int(descriptor),

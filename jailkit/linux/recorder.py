@@ -92,9 +92,11 @@ class Recorder:
         with self.step(self._step, tolerated=(errno.ENOENT,)):
             self.move_mount(from_fd, to_fd, to_path, 0)
 
-    def mount_setattr(self, descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0) -> None:
+    def mount_setattr(
+        self, descriptor: int, attributes: int, flags: int = 0, userns_fd: int = 0, propagation: int = 0
+    ) -> None:
         """As mounting.mount_setattr."""
-        attr = struct.pack("<4Q", attributes, 0, 0, userns_fd)
+        attr = struct.pack("<4Q", attributes, 0, propagation, userns_fd)
         self.call("mount_setattr", descriptor, b"\0", flags | AT_EMPTY_PATH, attr, len(attr))
 
     def map_ids(self, tree: int, userns_fd: int, source: str) -> None:

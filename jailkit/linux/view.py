@@ -24,6 +24,7 @@ from jailkit.linux.mounting import (
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
     OPEN_TREE_CLONE,
     mount_setattr,
     open_tree,
@@ -144,13 +145,18 @@ class Trees:
         self._stand_ins = [_Share(self._clone(LXCFS + path), path) for path in stand_ins]
 
     def _clone(self, path: str) -> int:
-        return self._calls.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+        tree = self._calls.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+        self._calls.mount_setattr(tree, 0, 0, 0, MS_PRIVATE)
+        return tree
 
     def _open_graft(self, graft: Graft) -> int:
         calls = self._calls
         tree = calls.open_tree(AT_FDCWD, graft.source, OPEN_TREE_CLONE | AT_RECURSIVE)
         attributes = MOUNT_ATTR_NODEV | (0 if self._view.setuid else MOUNT_ATTR_NOSUID)
-        calls.mount_setattr(tree, attributes | (MOUNT_ATTR_RDONLY if graft.read_only else 0), AT_RECURSIVE)
+        attributes |= MOUNT_ATTR_RDONLY if graft.read_only else 0
+        # A copy of a shared mount, as systemd makes them all, is its peer: what is mounted on the one shows on the
+        # other (mount_namespaces(7)), and no peer can become a root (pivot_root(2)).
+        calls.mount_setattr(tree, attributes, AT_RECURSIVE, 0, MS_PRIVATE)
         if self._owners is not None and not graft.shifted:
             userns = self._owners.everyone if _shows_root(graft) else self._owners.all_but_root
             calls.map_ids(tree, userns, graft.source)

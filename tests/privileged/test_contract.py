@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.boxes import (
     COMMAND,
+    CONSOLE,
     LEVELS,
     Box,
     call,
@@ -23,6 +26,8 @@ from support.boxes import (
     profile,
 )
 from support.containers import alive, eventually
+
+from jailkit.linux import apparmor
 
 pytestmark = pytest.mark.needs("root", "chroot", "mknod", "mount-namespace", "user-namespace", "cgroups")
 
@@ -90,6 +95,26 @@ def test_without_a_network_a_jail_still_has_the_loopback_interface(box: Box) -> 
     if box.has_instances:
         # The kernel gives it the address as it is brought up.
         assert "127.0.0.1" in box.exec("cat /proc/net/fib_trie").stdout
+
+
+def test_the_profile_of_apparmor_that_lxc_starts_under_is_that_of_commands_too(box: Box) -> None:
+    shown = box.exec("cat /proc/self/attr/current 2>/dev/null").stdout
+    if apparmor.enabled() and box.level.startswith("lxc"):
+        assert shown == "lxc-container-default-cgns (enforce)\n"
+    else:
+        assert shown in ("", "unconfined\n")
+
+
+def test_where_the_host_shares_its_mounts_as_systemd_does_none_of_the_jail_s_gets_out_or_in(box: Box) -> None:
+    script = '"$0" --home "$1" exec box -- cat /proc/self/mountinfo; echo outside $?; cat /proc/self/mountinfo'
+    shared = ("unshare", "--mount", "--propagation", "shared", "sh", "-c", script, CONSOLE, box.home)
+    done = subprocess.run(shared, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+    inside, _, outside = done.stdout.partition("outside ")
+    assert outside.startswith("0\n") == box.has_instances, done.stderr  # Others have nothing in /proc.
+    assert str(box.home) not in outside
+    peers = [set(re.findall(r" (?:shared|master):(\d+)", part)) for part in (inside, outside)]
+    assert peers[1]
+    assert not peers[0] & peers[1]
 
 
 def test_a_time_out(box: Box) -> None:

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -119,12 +120,21 @@ def test_files_belong_inside_to_whom_they_belong_outside(worker: Worker, place: 
 
 def test_a_device_that_is_not_listed_is_denied_by_the_cgroup(worker: Worker, place: Place) -> None:
     order = place.order(ids=None, capabilities=("CAP_MKNOD",))
-    if not order.device_rules:
-        pytest.skip("no devices controller of version 1")
     init = worker.launch(order)
-    group = next(point for point in cgroup_mounts() if os.path.exists(f"{point}/{order.group}/devices.list"))
-    listed = Path(f"{group}/{order.group}/devices.list").read_text().split("\n")
-    assert sorted(filter(None, listed)) == ["c 136:* rwm", "c 1:3 rwm", "c 1:5 rwm", "c 5:2 rwm"]
+    groups = [f"{point}/{order.group}" for point in cgroup_mounts()]
+
+    def opened(name: str) -> str | None:
+        for group in groups:
+            Path(group, "cgroup.procs").write_text("0")
+        try:
+            os.close(os.open(f"/dev/{name}", os.O_RDONLY))
+        except OSError as error:
+            return error.strerror
+        return None
+
+    found = {name: in_child(partial(opened, name)) for name in ("null", "zero", "full", "urandom")}
+    denied = "Operation not permitted"
+    assert found == {"null": None, "zero": None, "full": denied, "urandom": denied}
     stop(init)
 
 

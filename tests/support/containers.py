@@ -58,7 +58,7 @@ class Place:
             "name": name, "title": f"{self.base}/{name}", "view": view,
             "folder": str(self.folder / name), "group": f"{self.base}/{name}",
             "monitor_group": f"{self.base}-monitor/{name}", "hostname": "box", "ids": IDS, "transient": True,
-            "device_rules": 1 if controller_mount("devices") else None,
+            "device_rules": 1 if controller_mount("devices") else 2,
         }  # fmt: skip
         return LaunchOrder(**(defaults | fields))
 

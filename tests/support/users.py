@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jailkit.linux.cgroup import Hierarchy, read_cgroups
 from support.nobody import BLOCKS, FIRST, ORDINARY, as_ordinary
 
 CONSOLE = Path(sys.executable).with_name("jailkit")
@@ -89,16 +90,28 @@ def foreign(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def delegated(*controllers: str) -> Iterator[tuple[str, ...]]:
-    """Give the folders of groups of version 1 that belong to the user, one a controller."""
+    """Give the folders of groups for the user to be in, below which groups with these controllers can be made."""
     name = f"jailkit-test-{os.getpid()}-ordinary"
-    folders = tuple(f"/sys/fs/cgroup/{controller}/{name}" for controller in controllers)
+    trees = {tree for tree in map(read_cgroups().holding, controllers) if tree}
+    made = [given for tree in trees for given in _give(tree, f"{tree.point}/{name}", controllers)]
     try:
-        for folder in folders:
-            os.mkdir(folder)
-            for path in (folder, *(f"{folder}/{file}" for file in ("tasks", "cgroup.procs"))):
-                os.chown(path, ORDINARY, ORDINARY)
-        yield folders
+        # In version 2 the group that was given has no processes itself, as those that systemd delegates.
+        yield tuple(folder for folder in made if not any(other.startswith(f"{folder}/") for other in made))
     finally:
-        for folder in folders:
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(folder)
+        for folder in reversed(made):
+            os.rmdir(folder)
+
+
+def _give(tree: Hierarchy, folder: str, controllers: Sequence[str]) -> list[str]:
+    """Make a group that belongs to the user, and in version 2 one for processes below it."""
+    if tree.version == 2:
+        for controller in controllers:
+            Path(tree.point, "cgroup.subtree_control").write_text(f"+{controller}")
+    made = [folder] if tree.version == 1 else [folder, f"{folder}/session"]
+    for path in made:
+        os.mkdir(path)
+        # What /sys/kernel/cgroup/delegate lists of each version.
+        for file in ("", "tasks", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+            if os.path.exists(f"{path}/{file}"):
+                os.chown(f"{path}/{file}", ORDINARY, ORDINARY)
+    return made

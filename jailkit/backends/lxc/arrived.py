@@ -9,8 +9,10 @@ import os
 from typing import Final, NamedTuple
 
 from jailkit.backends.lxc.order import LaunchOrder
+from jailkit.linux.apparmor import profile_of
+from jailkit.linux.bpf import device_programs
 from jailkit.linux.capabilities import capability_mask
-from jailkit.linux.mountinfo import controller_mount
+from jailkit.linux.mountinfo import controller_mount, tree_mount
 
 _ALWAYS_OWN: Final = ("cgroup", "ipc", "mnt", "pid", "uts")
 _FILTERED: Final = "2"  # SECCOMP_MODE_FILTER
@@ -25,6 +27,7 @@ class Arrived(NamedTuple):
         own: names of the namespaces that are not this process's.
         apparmor: the profile it is under; empty without AppArmor.
         devices: lines of devices.list of its cgroup, None where no hierarchy of version 1 has that controller.
+        device_programs: how many decide on devices in its cgroup of version 2; None where version 1 does.
     """
 
     status: dict[str, str]
@@ -33,6 +36,7 @@ class Arrived(NamedTuple):
     own: frozenset[str]
     apparmor: str
     devices: tuple[str, ...] | None
+    device_programs: int | None = None
 
 
 def read_arrived(pid: int) -> Arrived:
@@ -45,7 +49,9 @@ def read_arrived(pid: int) -> Arrived:
         status = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
     names = os.listdir(f"/proc/{pid}/ns")
     own = frozenset(n for n in names if os.readlink(f"/proc/{pid}/ns/{n}") != os.readlink(f"/proc/self/ns/{n}"))
-    return Arrived(status, _map(pid, "uid"), _map(pid, "gid"), own, _apparmor(pid), _devices(pid))
+    devices = _devices(pid)
+    programs = _device_programs(pid) if devices is None else None
+    return Arrived(status, _map(pid, "uid"), _map(pid, "gid"), own, profile_of(pid), devices, programs)
 
 
 def _map(pid: int, kind: str) -> tuple[str, ...]:
@@ -53,24 +59,27 @@ def _map(pid: int, kind: str) -> tuple[str, ...]:
         return tuple(file.read().split())
 
 
-def _apparmor(pid: int) -> str:
-    for name in ("attr/apparmor/current", "attr/current"):
-        try:
-            with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
-                return file.read().strip("\0\n").split(" (")[0]  # PROFILE (MODE)
-        except OSError:
-            continue  # No such file, or EINVAL where no security module answers.
-    return ""
-
-
 def _devices(pid: int) -> tuple[str, ...] | None:
     point = controller_mount("devices")
     if point is None:
         return None
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        paths = [path.rstrip("\n") for _, names, path in (line.split(":", 2) for line in file) if "devices" in names]
-    with open(f"{point}{paths[0]}/devices.list", encoding="ascii") as file:
+    with open(f"{point}{_group(pid, 'devices')}/devices.list", encoding="ascii") as file:
         return tuple(file.read().splitlines())
+
+
+def _device_programs(pid: int) -> int:
+    point = tree_mount()
+    try:
+        return device_programs(f"{point}{_group(pid, '')}") if point else 0
+    except OSError:
+        return 0  # Where nobody may ask, nobody can say that there are any.
+
+
+def _group(pid: int, controller: str) -> str:
+    """Give the path of a process's cgroup in the hierarchy of a controller, or without one in that of version 2."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    return next(path for _, names, path in lines if controller in names.split(","))
 
 
 def shortfalls(order: LaunchOrder, arrived: Arrived) -> list[str]:
@@ -95,13 +104,16 @@ def shortfalls(order: LaunchOrder, arrived: Arrived) -> list[str]:
         found.append("no seccomp filter is loaded")
     if order.apparmor and arrived.apparmor != order.apparmor:
         found.append(f"its AppArmor profile is {arrived.apparmor or 'none'}, not {order.apparmor}")
-    return found + _device_shortfalls(order, arrived.devices)
+    return found + _device_shortfalls(order, arrived)
 
 
-def _device_shortfalls(order: LaunchOrder, devices: tuple[str, ...] | None) -> list[str]:
+def _device_shortfalls(order: LaunchOrder, arrived: Arrived) -> list[str]:
     """LXC ignores rules for the other version of cgroups in silence."""
+    devices = arrived.devices
     if order.device_rules == 1 and (devices is None or any(line.startswith("a") for line in devices)):
         return ["its cgroup allows all devices"]
     if order.device_rules == 2 and devices is not None:
         return ["the devices controller is of version 1, the rules are for version 2"]
+    if order.device_rules == 2 and not arrived.device_programs:
+        return ["its cgroup has no program that decides on devices"]
     return []

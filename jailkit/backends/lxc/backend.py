@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from jailkit.backends.census import Init
 from jailkit.backends.instance import MONITORS, make_group, not_held, read_back, remove_empty_groups
-from jailkit.backends.lxc.config import config_in, pivot_group
+from jailkit.backends.lxc.config import APPARMOR_PROFILE, config_in, pivot_group
 from jailkit.backends.lxc.groups import end_groups, remove_groups
 from jailkit.backends.lxc.launch import launch
 from jailkit.backends.lxc.order import LaunchOrder
@@ -18,19 +19,22 @@ from jailkit.backends.parts import limits_of
 from jailkit.backends.view import view_of
 from jailkit.errors import BackendError
 from jailkit.levels import BackendName
+from jailkit.linux.apparmor import change_on_exec, enabled
 from jailkit.linux.cgroup.keeping import keeping_parents
 from jailkit.linux.hidden import HIDDEN_FILES, HIDDEN_FOLDERS, present, stand_ins
 from jailkit.linux.remove import remove_tree
 from jailkit.store.privilege import superuser
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jailkit.backends.inside import Instance
     from jailkit.linux.cgroup import Group
+    from jailkit.linux.enter import Way
     from jailkit.store import Jail
 
 _GRACE: Final = 5.0  # seconds for a monitor to end after its container
 _SETTLING: Final = 0.5
-_APPARMOR: Final = "/sys/module/apparmor/parameters/enabled"
-_PROFILE: Final = "lxc-container-default-cgns"  # that of LXC's own package
 
 
 class LxcBackend(Namespaced):
@@ -60,6 +64,15 @@ class LxcBackend(Namespaced):
             return Init(pid, os.pidfd_open(pid))
         except OSError as error:
             raise BackendError(f"cannot start jail {jail.name}: its init is gone") from error
+
+    def way(self, jail: Jail, instance: Instance, tasks: Sequence[int]) -> Way:
+        """Give the way in, and under the profile that what LXC started is under."""
+        way = super().way(jail, instance, tasks)
+        profile = _apparmor()
+        if profile is None:
+            return way
+        # First of all, while the host's /proc is there.
+        return way._replace(steps=(("take the jail's AppArmor profile", partial(change_on_exec, profile)), *way.steps))
 
     def end(self, jail: Jail, leaf: Group) -> None:
         """Kill an instance and its monitor, and remove all that is left of them.
@@ -142,8 +155,4 @@ def _folder(jail: Jail, leaf: Group) -> str:
 
 
 def _apparmor() -> str | None:
-    try:
-        with open(_APPARMOR, encoding="ascii") as file:
-            return _PROFILE if file.read().startswith("Y") else None
-    except OSError:
-        return None
+    return APPARMOR_PROFILE if enabled() else None

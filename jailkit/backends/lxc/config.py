@@ -25,8 +25,8 @@ STAGE: Final = f"{LXC_RUN}/jailkit"
 STAGED_ROOT: Final = f"{STAGE}/root"
 STAGED_INIT: Final = f"{STAGE}/init"
 STAGED_SYS: Final = f"{STAGE}/sys"
-STAGED_MOUNT: Final = f"{STAGE}/mount"
 
+APPARMOR_PROFILE: Final = "lxc-container-default-cgns"  # of LXC's own package; it allows a cgroup namespace
 INIT: Final = "/dev/.jailkit-init"
 _CONSOLE_SIZE: Final = 1 << 20  # bytes; a power of two, and LXC keeps one file more
 _PTS: Final = ("c 136:* rwm", "c 5:2 rwm")  # terminals of the container's own devpts, and the ptmx that makes them
@@ -61,8 +61,9 @@ def render(pairs: Pairs) -> str:
 
 
 def _root(order: LaunchOrder) -> Iterator[tuple[str, str]]:
+    # Mounted in LXC's own place, /usr/lib/TRIPLET/lxc/rootfs: in no other does AppArmor let lxc-start change its root
+    # (/etc/apparmor.d/abstractions/lxc/start-container of Debian and Ubuntu).
     yield "lxc.rootfs.path", f"dir:{STAGED_ROOT}"
-    yield "lxc.rootfs.mount", STAGED_MOUNT
     yield "lxc.rootfs.managed", "0"
     if order.ids:
         for kind in ("u", "g"):

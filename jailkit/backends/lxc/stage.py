@@ -20,7 +20,6 @@ from jailkit.backends.lxc.config import (
     LXC_RUN,
     STAGE,
     STAGED_INIT,
-    STAGED_MOUNT,
     STAGED_ROOT,
     STAGED_SYS,
     config_file,
@@ -137,7 +136,7 @@ def _set_stage(order: LaunchOrder) -> None:
     trees.open()
     _make_run_folder()
     mount("none", LXC_RUN, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=256k")
-    for folder in (STAGE, STAGED_ROOT, STAGED_MOUNT, STAGED_SYS):
+    for folder in (STAGE, STAGED_ROOT, STAGED_SYS):
         os.mkdir(folder, 0o755)
     trees.assemble(STAGED_ROOT, trees.lowers())
     if order.network == "host":

@@ -127,7 +127,7 @@ def _tree(host: Cgroups, *controllers: str) -> Hierarchy:
         if tree and tree.base is not None:
             return tree
         if tree:
-            raise _UnheldError(f"the {controller} controller is not delegated to this user")
+            raise _UnheldError(f"the {controller} controller is not delegated to this user (jailkit doctor says more)")
     raise _UnheldError(f"this host has no {controllers[-1]} controller")
 
 

@@ -101,6 +101,12 @@ def test_rules_for_the_other_version_of_cgroups_are_named() -> None:
     assert found == ["the devices controller is of version 1, the rules are for version 2"]
 
 
+@pytest.mark.parametrize(("programs", "found"), [(1, []), (0, ["its cgroup has no program that decides on devices"])])
+def test_programs_stand_for_rules_of_version_2(programs: int, found: list[str]) -> None:
+    arrived = GOOD._replace(devices=None, device_programs=programs)
+    assert shortfalls(ORDER._replace(device_rules=2), arrived) == found
+
+
 def test_what_was_not_ordered_is_no_shortfall() -> None:
     order = LaunchOrder("box", viewed("/r"), "/f", "g", "m", "box", network="host", no_new_privileges=False)
     bare = GOOD._replace(own=GOOD.own - {"net", "user"}, devices=None, apparmor="", uid_map=("0", "0", "4294967295"))

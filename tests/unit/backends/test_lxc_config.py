@@ -42,7 +42,6 @@ def test_the_whole_of_a_container_that_asks_for_everything() -> None:
         == """\
 lxc.uts.name = box
 lxc.rootfs.path = dir:/run/lxc/jailkit/root
-lxc.rootfs.mount = /run/lxc/jailkit/mount
 lxc.rootfs.managed = 0
 lxc.idmap = u 0 2000000 65536
 lxc.idmap = g 0 2000000 65536

@@ -123,7 +123,7 @@ def test_a_controller_that_is_not_delegated_is_missing() -> None:
     host = V2._replace(hierarchies=(V2.hierarchies[0]._replace(base=None),))
     assert settings(Demand(pids=1), host) == (
         [],
-        [Missing("pids", "the pids controller is not delegated to this user")],
+        [Missing("pids", "the pids controller is not delegated to this user (jailkit doctor says more)")],
     )
 
 

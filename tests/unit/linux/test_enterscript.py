@@ -10,12 +10,13 @@ from functools import partial
 
 import pytest
 
+from jailkit.linux.apparmor import change_on_exec
 from jailkit.linux.enter import Confinement, Entering, Fd, Identity, Way, die_with, go_home, steps
 from jailkit.linux.enterscript import enter_script
 from jailkit.linux.fork import EXECUTE, Child, Program, Step, close_others
 from jailkit.linux.join import by_joining
 from jailkit.linux.launch import Launched
-from jailkit.linux.libc import SeccompFilter, seccomp_set_mode_filter
+from jailkit.linux.libc import AT_FDCWD, SeccompFilter, seccomp_set_mode_filter
 from jailkit.linux.script import REPORT, Line, Script
 
 PROGRAM = Program((b"/bin/true",), (b"true",), {b"A": b"1"})
@@ -46,6 +47,17 @@ def test_every_step_of_a_careful_level_is_known() -> None:
     dropped = [arguments[1] for name, arguments in calls if name == "prctl" and arguments[0] == 24]
     assert dropped == [number for number in range(64) if number != 10]
     assert ("prlimit64", (0, resource.RLIMIT_NOFILE, struct.pack("<2Q", 64, 64), 0)) in calls
+
+
+def test_a_profile_of_apparmor_is_taken_with_the_next_descriptor() -> None:
+    way = by_joining(20, 0, (21,))
+    steps = ("take the profile", partial(change_on_exec, "jail")), *way.steps
+    found = [(line.call, line.arguments, line.gives) for line in lines(*steps)]
+    file = REPORT + 3  # The script has those of the group and of the process.
+    path = b"/proc/self/attr/apparmor/exec\0"
+    assert found[0] == ("openat", (AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, 0), (file, file))
+    assert found[1][:2] == ("write", (file, b"exec jail", 9))
+    assert found[2][:2] == ("close", (file,))
 
 
 def test_the_same_steps_are_the_same_script_whatever_the_descriptors() -> None:
