@@ -189,7 +189,8 @@ def test_no_function_of_the_library_takes_more_than_five_parameters() -> None:
 
 
 def is_method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return bool(node.args.args) and node.args.args[0].arg in ("self", "cls")
+    arguments = [*node.args.posonlyargs, *node.args.args]
+    return bool(arguments) and arguments[0].arg in ("self", "cls")
 
 
 def imports_of(statement: str) -> set[str]:
