@@ -35,6 +35,7 @@ MAIN: Final = "main"
 MOMENT: Final = 0.1  # seconds from an init's last breath, in which nothing can join it any more, to its end
 MONITORS: Final = "jailkit-monitor"  # the parent of LXC's own processes, which no limit of a jail counts
 _PAUSE: Final = 0.005  # seconds between two looks at processes that were asked to end
+_ENTRANTS: Final = 3  # times that who takes an instance down kills what has joined it meanwhile
 _numbers = itertools.count()
 
 
@@ -294,9 +295,17 @@ def take_down(leaf: Group) -> None:
     Raises:
         OSError: something in it does not end.
     """
-    if leaf.pids():
-        leaf.kill()
-    leaf.remove()
+    for left in range(_ENTRANTS, -1, -1):
+        if leaf.pids():
+            leaf.kill()
+        try:
+            leaf.remove()
+        except OSError as error:
+            # An init whose caller was killed may have been on its way in, with some of the groups still to join.
+            if error.errno != errno.EBUSY or not (left and leaf.pids()):
+                raise
+        else:
+            return
 
 
 def marks_of(leaf: Group, limits: Limits) -> Marks:

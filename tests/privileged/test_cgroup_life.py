@@ -17,6 +17,7 @@ from support import leftovers
 from support.cgroups import enter, jail_group, limited, run_in, start_in
 from support.children import NOBODY, end, in_child, start, together
 
+from jailkit.backends.instance import take_down
 from jailkit.linux.cgroup import Demand, Group, make, read_cgroups, settings
 
 pytestmark = pytest.mark.needs("root", "cgroups")
@@ -274,3 +275,19 @@ def test_those_who_make_one_at_the_same_time_do_not_disturb_each_other(monkeypat
             for thread in threads:
                 thread.join()
     assert failures == []
+
+
+def test_what_joins_a_group_that_is_being_taken_down_is_killed_too(box: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an init on its way in whose caller was killed."""
+    leaf = box.make_leaf("main", settings(Demand(pids=5), read_cgroups())[0])
+    kill, late = Group.kill, iter([True])
+
+    def kill_too_early(group: Group) -> None:
+        kill(group)
+        if next(late, False):
+            start_in(group, lambda: time.sleep(600))
+
+    monkeypatch.setattr(Group, "kill", kill_too_early)
+    start_in(leaf, lambda: time.sleep(600))
+    take_down(leaf)
+    assert not leaf.exists()

@@ -96,6 +96,7 @@ def test_a_spy_in_the_jail_sees_nothing_of_those_who_come(jail: Jail, started: i
     assert spy.begun()
     for _ in range(60):
         run(jail, "true", user="root")
+    run(jail, "sleep", "0.5", user="root")  # Seen for certain: the others are gone in a millisecond or two.
     result = spy.wait()
     assert result.reason == "timeout"
     assert result.stdout, "what they became is no secret"

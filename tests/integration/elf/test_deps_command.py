@@ -151,7 +151,7 @@ def test_nothing_is_executed() -> None:
         "sys.addaudithook(hook)\n"
         "main()\n"
     )
-    files = [entry.path for entry in os.scandir("/usr/bin") if entry.is_file()][:200]
+    files = [str(path) for path in Path("/usr/bin").iterdir() if path.is_file()][:200]
     loader = Loader()
     files = [file for file in files if loader.is_elf(file)]
     command = [sys.executable, "-c", watched, "deps", "--json", *files]
